@@ -1,0 +1,21 @@
+"""The audio wing: encoders, decoders (WaveNet and feed-forward), and the AudioVQVAE that joins them to a quantizer."""
+
+from audiovq.audio.config import AudioModelConfig
+from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
+from audiovq.audio.frame_decoder import FrameDecoder
+from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
+from audiovq.audio.model import AudioVQVAE
+from audiovq.audio.sampling import sample_wavenet
+from audiovq.audio.wavenet_decoder import WaveNetDecoder
+
+__all__ = [
+    "AudioModelConfig",
+    "AudioVQVAE",
+    "FrameDecoder",
+    "LogMelEncoder",
+    "LogisticMixture",
+    "MuLawSoftmax",
+    "WaveNetDecoder",
+    "WaveformEncoder",
+    "sample_wavenet",
+]

@@ -1,0 +1,58 @@
+"""One builder per component: each turns its part of the configuration into keyword arguments."""
+
+from typing import Any
+
+from audiovq.audio.config import (
+    AudioModelConfig,
+    FSQConfig,
+    LogisticMixtureConfig,
+    LogMelEncoderConfig,
+    MuLawConfig,
+    WaveNetDecoderConfig,
+)
+from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
+from audiovq.audio.frame_decoder import FrameDecoder
+from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
+from audiovq.audio.wavenet_decoder import WaveNetDecoder
+from audiovq.quantize import FSQ, ResidualVQ
+
+
+def build_encoder(config: AudioModelConfig) -> WaveformEncoder | LogMelEncoder:
+    """The encoder from waveform to z_e."""
+    options = config.encoder.model_dump(exclude={"kind"})
+    if isinstance(config.encoder, LogMelEncoderConfig):
+        return LogMelEncoder(config.latent_dim, sample_rate=config.sample_rate, **options)
+    return WaveformEncoder(config.latent_dim, **options)
+
+
+def build_quantizer(config: AudioModelConfig) -> ResidualVQ:
+    """The quantizer; a single codebook is a residual quantizer of one level, so that codes are always `[B, Q, F]`."""
+    options = config.quantizer.model_dump(exclude={"kind"})
+    if isinstance(config.quantizer, FSQConfig):
+        levels = [FSQ(config.latent_dim, config.quantizer.levels) for _ in range(config.quantizer.num_quantizers)]
+        return ResidualVQ(levels, level_dropout=config.quantizer.level_dropout)
+    return ResidualVQ.of(config.latent_dim, **options)
+
+
+def build_likelihood(config: MuLawConfig | LogisticMixtureConfig, channels: int) -> MuLawSoftmax | LogisticMixture:
+    """What a WaveNet predicts of a sample."""
+    options = config.model_dump(exclude={"kind"})
+    return (
+        MuLawSoftmax(channels, **options) if isinstance(config, MuLawConfig) else LogisticMixture(channels, **options)
+    )
+
+
+def build_decoders(config: AudioModelConfig) -> dict[str, WaveNetDecoder | FrameDecoder]:
+    """All decoders by name."""
+    shared = {"hop_length": config.encoder.hop_length, "speaker_dim": config.speaker_dim if config.speakers else 0}
+    decoders: dict[str, WaveNetDecoder | FrameDecoder] = {}
+    for name, part in config.decoders.items():
+        options: dict[str, Any] = shared | part.model_dump(exclude={"kind"})
+        if isinstance(part, WaveNetDecoderConfig):
+            cycle = [2**i for i in range(options.pop("layers_per_cycle"))]
+            options["dilations"] = cycle * options.pop("cycles")
+            options["likelihood"] = build_likelihood(part.likelihood, part.channels)
+            decoders[name] = WaveNetDecoder(config.latent_dim, **options)
+        else:
+            decoders[name] = FrameDecoder(config.latent_dim, **options)
+    return decoders

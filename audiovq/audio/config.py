@@ -1,0 +1,154 @@
+"""The typed configuration of an audio model: every key, its default and its unit; unknown keys are refused.
+
+An option has its default here and nowhere else; `audiovq.audio.build` turns each part into keyword arguments.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Config(BaseModel):
+    """Base of all config classes: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WaveformEncoderConfig(Config):
+    """Strided convolutions on raw samples; the defaults are the paper's (hop 64)."""
+
+    kind: Literal["waveform"]
+    channels: int = 256
+    strides: list[int] = [2, 2, 2, 2, 2, 2]
+    kernel_size: int = 4
+    dilations: list[int] = [1, 3]
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per code."""
+        hop = 1
+        for stride in self.strides:
+            hop *= stride
+        return hop
+
+
+class LogMelEncoderConfig(Config):
+    """Log-mel bands and ConvNeXt blocks; lengths in samples, lookahead in code frames."""
+
+    kind: Literal["log-mel"]
+    hop_length: int = 320
+    num_mels: int = 80
+    window_length: int = 512
+    mel_frames_per_code: int = 2
+    channels: int = 256
+    depth: int = 3
+    kernel_size: int = 7
+    expansion: int = 3
+    lookahead: int = 0
+
+
+class VQConfig(Config):
+    """Vector quantization, residual when `num_quantizers` is over 1 (see `audiovq.quantize.VectorQuantizer`)."""
+
+    kind: Literal["vq"]
+    num_quantizers: int = 1
+    codebook_size: int = 512
+    codebook_dim: int | None = None
+    update: Literal["ema", "loss"] = "ema"
+    beta: float = 0.25
+    decay: float = 0.99
+    kmeans_init: bool = True
+    restart_threshold: float = 0.03
+    level_dropout: bool | list[float] = False
+
+
+class FSQConfig(Config):
+    """Finite scalar quantization; `levels` are the steps of each dimension, residual if `num_quantizers` is over 1."""
+
+    kind: Literal["fsq"]
+    levels: list[int] = [8, 8, 8]
+    num_quantizers: int = 1
+    level_dropout: bool | list[float] = False
+
+
+class MuLawConfig(Config):
+    """Softmax over mu-law classes."""
+
+    kind: Literal["mu-law"]
+    levels: int = 256
+
+
+class LogisticMixtureConfig(Config):
+    """Mixture of discretized logistics."""
+
+    kind: Literal["logistic-mixture"]
+    mixtures: int = 10
+    sample_bits: int = 16
+
+
+class WaveNetDecoderConfig(Config):
+    """Autoregressive decoder; `cycles` repeats dilations 1, 2, 4, ..., 2^(layers_per_cycle - 1)."""
+
+    kind: Literal["wavenet"]
+    likelihood: Annotated[MuLawConfig | LogisticMixtureConfig, Field(discriminator="kind")] = MuLawConfig(kind="mu-law")
+    channels: int = 64
+    gate_channels: int = 64
+    skip_channels: int = 128
+    kernel_size: int = 2
+    cycles: int = 2
+    layers_per_cycle: int = 10
+    condition_channels: int = 64
+
+
+class FrameDecoderConfig(Config):
+    """Feed-forward decoder with an inverse-STFT head; lookahead in code frames, window in samples."""
+
+    kind: Literal["frame"]
+    channels: int = 288
+    depth: int = 4
+    upsample: int = 2
+    fine_channels: int = 256
+    fine_depth: int = 3
+    window_length: int = 640
+    kernel_size: int = 7
+    expansion: int = 3
+    lookahead: int = 1
+
+
+EncoderConfig = Annotated[WaveformEncoderConfig | LogMelEncoderConfig, Field(discriminator="kind")]
+QuantizerConfig = Annotated[VQConfig | FSQConfig, Field(discriminator="kind")]
+DecoderConfig = Annotated[WaveNetDecoderConfig | FrameDecoderConfig, Field(discriminator="kind")]
+
+
+class AudioModelConfig(Config):
+    """A whole audio model; saved as the model folder's `config.json`.
+
+    Attributes:
+        sample_rate: Hz.
+        latent_dim: channels of z_e and z_q.
+        encoder, quantizer: the two halves of the analysis.
+        decoders: by name ("fast", "wavenet"); the first is the default.
+        speakers: names in the order of the speaker table; empty for a model without one.
+        speaker_dim: size of a speaker's vector.
+        default_num_quantizers: levels that `encode` uses if not told; None for all.
+    """
+
+    sample_rate: int
+    latent_dim: int = 64
+    encoder: EncoderConfig
+    quantizer: QuantizerConfig
+    decoders: dict[str, DecoderConfig]
+    speakers: list[str] = []
+    speaker_dim: int = 0
+    default_num_quantizers: int | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "AudioModelConfig":
+        if not self.decoders:
+            raise ValueError("decoders: at least one is needed")
+        if bool(self.speakers) and self.speaker_dim < 1:
+            raise ValueError("speaker_dim: must be positive when there are speakers")
+        levels = self.quantizer.num_quantizers
+        if self.default_num_quantizers is not None and not 1 <= self.default_num_quantizers <= levels:
+            raise ValueError(f"default_num_quantizers: must lie between 1 and num_quantizers = {levels}")
+        return self

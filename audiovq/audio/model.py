@@ -1,0 +1,207 @@
+"""The audio VQ-VAE: encoder, quantizer, and decoders over the same codes (arXiv 1711.00937, section 4.3)."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from audiovq.audio.build import build_decoders, build_encoder, build_quantizer
+from audiovq.audio.config import AudioModelConfig
+from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
+from audiovq.audio.frame_decoder import FrameDecoder
+from audiovq.audio.sampling import sample_wavenet
+from audiovq.audio.wavenet_decoder import WaveNetDecoder
+from audiovq.errors import BadModelError
+from audiovq.modelfolder import read_model_folder, resolve_model, validate_config, write_model_folder
+from audiovq.quantize import ResidualVQ
+
+
+class AudioVQVAE(nn.Module):
+    """Codes of sound and back.
+
+    Args:
+        encoder: waveform `[B, 1, T]` -> z_e `[B, D, F]`.
+        quantizer: z_e -> codes `[B, Q, F]` and z_q.
+        decoders: by name; z_q (and a speaker vector) -> waveform. The first is the default.
+        sample_rate: Hz.
+        speakers: names in the order of the speaker table; empty for none.
+        speaker_dim: size of a speaker's vector.
+        default_num_quantizers: levels that `encode` uses if not told; None for all.
+    """
+
+    def __init__(
+        self,
+        encoder: WaveformEncoder | LogMelEncoder,
+        quantizer: ResidualVQ,
+        decoders: Mapping[str, WaveNetDecoder | FrameDecoder],
+        *,
+        sample_rate: int,
+        speakers: list[str],
+        speaker_dim: int = 0,
+        default_num_quantizers: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.quantizer = quantizer
+        self.decoders = nn.ModuleDict(dict(decoders))
+        self.sample_rate = sample_rate
+        self.speakers = list(speakers)
+        self.speaker_table = nn.Embedding(len(speakers), speaker_dim) if speakers else None
+        self.default_num_quantizers = default_num_quantizers or quantizer.num_quantizers
+        self.config: AudioModelConfig | None = None
+
+    # Facts about the model.
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame of codes."""
+        return self.encoder.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames of codes per second, Hz."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def num_quantizers(self) -> int:
+        """Levels of codes."""
+        return self.quantizer.num_quantizers
+
+    @property
+    def codebook_sizes(self) -> list[int]:
+        """Codes at each level."""
+        return self.quantizer.codebook_sizes
+
+    @property
+    def decoder_names(self) -> list[str]:
+        """Names of the decoders, the default first."""
+        return list(self.decoders)
+
+    @property
+    def encoder_context(self) -> tuple[int, int]:
+        """Frames to the left and right that a code can depend on."""
+        return self.encoder.context_frames
+
+    def decoder_context(self, decoder: str | None = None) -> tuple[int, int] | None:
+        """Frames to the left and right that a frame of sound can depend on; None for an autoregressive decoder."""
+        module = self.decoder(decoder)
+        return None if isinstance(module, WaveNetDecoder) else module.context_frames
+
+    def decoder(self, name: str | None = None) -> WaveNetDecoder | FrameDecoder:
+        """The decoder of that name, or the default; BadModelError names those there are."""
+        name = name or self.decoder_names[0]
+        if name not in self.decoders:
+            raise BadModelError(f"no decoder {name!r} in this model; it has {', '.join(self.decoder_names)}")
+        return cast(WaveNetDecoder | FrameDecoder, self.decoders[name])
+
+    # Codes and sound.
+
+    def speaker_vector(self, speaker: Tensor | None) -> Tensor | None:
+        """Speaker indices `[B]` -> `[B, speaker_dim]`; None for a model without speakers."""
+        if self.speaker_table is None:
+            return None
+        if speaker is None:
+            raise ValueError("this model has a speaker table: pass speaker indices")
+        return self.speaker_table(speaker)
+
+    def encode(self, waveform: Tensor, num_quantizers: int | None = None) -> Tensor:
+        """waveform: `[B, 1, T]` -> codes `[B, Q, F]` int64, F = ceil(T / hop_length), Q levels (default: all)."""
+        if waveform.shape[-1] == 0:
+            return torch.zeros(len(waveform), num_quantizers or self.num_quantizers, 0, dtype=torch.int64)
+        return self.quantizer.encode(self.encoder(waveform), num_quantizers)
+
+    def decode(
+        self,
+        codes: Tensor,
+        *,
+        decoder: str | None = None,
+        speaker: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Codes to sound.
+
+        Args:
+            codes: `[B, Q', F]`, any prefix of the levels; -1 is a lost code.
+            decoder: name; None for the default.
+            speaker: indices `[B]` for a model with speakers.
+            generator: source of the uniform numbers of an autoregressive decoder.
+
+        Returns:
+            waveform `[B, 1, F * hop_length]`.
+        """
+        module = self.decoder(decoder)
+        if codes.shape[-1] == 0:
+            return torch.zeros(len(codes), 1, 0)
+        z_q = self.quantizer.decode(codes)
+        vector = self.speaker_vector(speaker)
+        if isinstance(module, WaveNetDecoder):
+            length = codes.shape[-1] * self.hop_length
+            uniforms = torch.rand(len(codes), length, dtype=torch.float64, generator=generator)
+            return sample_wavenet(module, z_q, uniforms.to(z_q.device), vector)[0]
+        return module(z_q, vector)
+
+    def frame_mask(self, num_samples: Tensor, frames: int) -> Tensor:
+        """True for frames that hold at least one of `num_samples` `[B]` samples: `[B, frames]`."""
+        used = torch.div(num_samples + self.hop_length - 1, self.hop_length, rounding_mode="floor")
+        return torch.arange(frames, device=num_samples.device) < used.unsqueeze(1)
+
+    # Building, saving, loading.
+
+    @classmethod
+    def from_config(cls, config: AudioModelConfig) -> "AudioVQVAE":
+        """A model with random weights."""
+        model = cls(
+            build_encoder(config),
+            build_quantizer(config),
+            build_decoders(config),
+            sample_rate=config.sample_rate,
+            speakers=config.speakers,
+            speaker_dim=config.speaker_dim,
+            default_num_quantizers=config.default_num_quantizers,
+        )
+        model.config = config  # kept only to be saved beside the weights
+        return model
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, *, revision: str | None = None) -> "AudioVQVAE":
+        """Load a bundled name, a local folder or a Hugging Face hub id; weights become float32, mode eval.
+
+        Raises BadModelError, with the mend, for an unknown name or a folder that is not a model of ours.
+        """
+        folder = resolve_model(name_or_path, revision=revision)
+        raw, tensors = read_model_folder(folder)
+        model = cls.from_config(validate_config(AudioModelConfig, raw, folder))
+        wanted = model.state_dict()
+        tensors = {**_training_state(wanted, tensors), **tensors}
+        wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
+        if wrong:
+            raise BadModelError(f"{folder}: config.json and model.safetensors disagree on {wrong[0]}; fetch both again")
+        model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` (float16, without state that only training needs)."""
+        if self.config is None:
+            raise BadModelError("this model was not built from a config; use AudioVQVAE.from_config")
+        tensors = {k: v for k, v in self.state_dict().items() if not k.endswith((".ema_sums", ".ema_counts"))}
+        write_model_folder(folder, self.config.model_dump(mode="json"), tensors)
+
+    def num_parameters(self) -> int:
+        """Weights in all, codebooks included."""
+        codebooks = sum(math.prod(v.shape) for k, v in self.quantizer.named_buffers() if k.endswith(".codebook"))
+        return sum(p.numel() for p in self.parameters()) + codebooks
+
+
+def _training_state(wanted: dict[str, Tensor], stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """EMA state that a released model lacks, as if every code had been used once: training can go on from it."""
+    filled: dict[str, Tensor] = {}
+    for key, value in wanted.items():
+        codebook = stored.get(key.rpartition(".")[0] + ".codebook")
+        if codebook is not None and key.endswith(".ema_counts"):
+            filled[key] = torch.ones_like(value)
+        elif codebook is not None and key.endswith(".ema_sums"):
+            filled[key] = codebook.float()
+    return filled

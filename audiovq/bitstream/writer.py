@@ -1,0 +1,148 @@
+"""Writes a `.codes` file packet by packet, as codes come: memory does not grow with the length.
+
+`CodesWriter` knows only a file object; that no half file is left behind is its caller's work (`write_codes` does it).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+
+from audiovq.bitstream.header import Header, crc_of
+from audiovq.bitstream.packet import encode_end, encode_packet
+from audiovq.data.files import atomic_output
+from audiovq.errors import BadCodesError
+
+
+class CodesWriter:
+    """Writes the header at once, every packet as soon as it is full, and the rest on `close`.
+
+    Used in a `with` block, it closes itself when the block ends without an error. It never closes `fileobj`.
+
+    Args:
+        fileobj: binary, writable; need not be seekable.
+        header: with `num_samples=None` for a stream, whose length `close` then takes.
+    """
+
+    def __init__(self, fileobj: IO[bytes], header: Header) -> None:
+        self.header = header
+        self.num_frames = 0  # taken so far
+        self._file = fileobj
+        self._packets = 0
+        self._pending = np.zeros((header.channels, header.num_quantizers, 0), np.int64)
+        self._closed = False
+        data = header.to_bytes()
+        self._header_crc = crc_of(data)
+        self._write(data)
+
+    def write(self, codes: np.ndarray) -> None:
+        """Appends codes, integers [C, Q, F], any F.
+
+        Raises:
+            BadCodesError: wrong shape or type, a code that its codebook does not have, or more frames than the header's
+                samples give.
+        """
+        codes = self._checked(np.asarray(codes))
+        self.num_frames += codes.shape[2]
+        pending = np.concatenate([self._pending, codes], axis=2)
+        step = self.header.frames_per_packet
+        whole = pending.shape[2] // step * step
+        for start in range(0, whole, step):
+            self._write_packet(pending[:, :, start : start + step])
+        self._pending = pending[:, :, whole:].copy()
+
+    def close(self, num_samples: int | None = None) -> None:
+        """Writes the last packet, and a stream's end marker.
+
+        Args:
+            num_samples: per channel at the input's rate; needed for a stream, and only there.
+
+        Raises:
+            BadCodesError: the frames written are not those of so many samples.
+        """
+        if self._closed:
+            return
+        if (self.header.num_samples is None) == (num_samples is None):
+            raise BadCodesError(
+                "close needs num_samples for a stream, whose header has none, and only there;"
+                f" the header says {self.header.num_samples}, close got {num_samples}"
+            )
+        samples = num_samples if self.header.num_samples is None else self.header.num_samples
+        wanted = self.header.frames_for(samples or 0)
+        if self.num_frames != wanted:
+            raise BadCodesError(f"{self.num_frames} frames were written; {samples} samples need {wanted}")
+        self._closed = True
+        if self._pending.shape[2]:
+            self._write_packet(self._pending)
+        if num_samples is not None:
+            self._write(encode_end(self._header_crc, self._packets, num_samples))
+
+    def __enter__(self) -> CodesWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+
+    def _checked(self, codes: np.ndarray) -> np.ndarray:
+        header = self.header
+        if self._closed:
+            raise BadCodesError("codes written after close")
+        if (
+            codes.ndim != 3
+            or codes.shape[:2] != (header.channels, header.num_quantizers)
+            or codes.dtype.kind not in "iu"
+        ):
+            wanted = f"integers [{header.channels}, {header.num_quantizers}, F]"
+            raise BadCodesError(f"codes are {codes.dtype} {list(codes.shape)}; the header wants {wanted}")
+        for level, size in enumerate(header.codebook_sizes):
+            row = codes[:, level]
+            if row.size and not 0 <= row.min() <= row.max() < size:
+                raise BadCodesError(
+                    f"codes of level {level} go from {row.min()} to {row.max()}; its codebook has 0 to {size - 1}"
+                )
+        if header.num_frames is not None and self.num_frames + codes.shape[2] > header.num_frames:
+            frames = self.num_frames + codes.shape[2]
+            raise BadCodesError(f"{frames} frames; the header's {header.num_samples} samples need {header.num_frames}")
+        return codes.astype(np.int64)
+
+    def _write_packet(self, codes: np.ndarray) -> None:
+        self._write(encode_packet(self.header, self._header_crc, self._packets, codes))
+        self._packets += 1
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = self._file.write(view)  # a raw file may take less than it is given
+            if written is None:
+                raise BlockingIOError("the output is non-blocking and full; write .codes to a blocking file")
+            view = view[written:]
+
+
+def write_codes(
+    target: str | os.PathLike[str] | IO[bytes], header: Header, codes: np.ndarray, *, force: bool = False
+) -> None:
+    """Writes a whole `.codes` file from codes, integers [C, Q, F].
+
+    Args:
+        target: path, written under a temporary name and renamed; or a binary file object.
+        header: with `num_samples` given.
+        codes: all frames.
+        force: overwrite an existing path.
+
+    Raises:
+        BadCodesError: see `CodesWriter`.
+        OutputError: the path exists, or its folder is not writable.
+    """
+    if isinstance(target, (str, os.PathLike)):
+        with atomic_output(Path(target), force=force) as temporary, temporary.open("wb") as file:
+            write_codes(file, header, codes)
+        return
+    with CodesWriter(target, header) as writer:
+        writer.write(codes)

@@ -1,0 +1,134 @@
+"""One file, a directory tree mirrored into another, or a pipe: what `encode` and `decode` work through."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from audiovq.cli.report import error_line, file_line
+from audiovq.errors import AudioVQError, BadAudioError, BadCodesError, OutputError
+
+if TYPE_CHECKING:
+    from audiovq.codec import FileReport
+
+File = Path | BinaryIO
+Progress = Callable[[int, int], None]
+Work = Callable[[File, File, Progress], "FileReport"]
+
+
+def process(
+    source: str, target: str, work: Work, *, suffixes: Iterable[str], new_suffix: str, quiet: bool, debug: bool
+) -> None:
+    """Run `work` on every file that `source` stands for, and print a line about each.
+
+    Args:
+        source: a file, a directory, or `-` for standard input.
+        target: where it goes: a file (or a directory to put it into), a directory for a tree, `-` for standard output.
+        work: does one file, and calls its third argument with (done, total) as it goes.
+        suffixes: files of a tree to take; others are skipped.
+        new_suffix: of the files written into a directory.
+
+    A file of a tree that fails is named on stderr and does not stop the others; the exit code is 1 then.
+    """
+    if not Path(source).is_dir() or source == "-":
+        _process_one(source, target, work, new_suffix, quiet)
+        return
+    if target == "-":
+        raise click.UsageError(f"{source} is a directory: its files can't all go to standard output; name a directory")
+    jobs = plan_tree(Path(source), Path(target), suffixes, new_suffix)
+    failed = _process_tree(jobs, work, quiet, debug)
+    if failed:
+        click.echo(f"audiovq: error: {failed} of {len(jobs)} files failed", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: str) -> list[tuple[Path, Path]]:
+    """Pairs of input and output for the files under `source`, in order.
+
+    Raises:
+        BadAudioError, BadCodesError: nothing there to do.
+        OutputError: `target` is a file, or two inputs would become one output.
+    """
+    suffixes = tuple(suffixes)
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{target}: is a file; name a directory to hold what {source} becomes")
+    paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+    if not paths:
+        error: type[AudioVQError] = BadCodesError if ".codes" in suffixes else BadAudioError
+        raise error(f"{source}: holds no file that ends in {', '.join(suffixes)}; check the path")
+    origin: dict[Path, Path] = {}
+    for path in paths:
+        output = (target / path.relative_to(source)).with_suffix(new_suffix)
+        if output in origin:
+            raise OutputError(f"{output}: both {origin[output]} and {path} would become it; rename one of them")
+        origin[output] = path
+    return [(path, output) for output, path in origin.items()]
+
+
+def input_file(name: str) -> File:
+    """A path, or standard input for `-`."""
+    return sys.stdin.buffer if name == "-" else Path(name)
+
+
+def output_file(name: str, source: str, new_suffix: str) -> File:
+    """A path, standard output for `-`, or a place in the directory `name`."""
+    if name == "-":
+        return sys.stdout.buffer
+    path = Path(name)
+    if path.is_dir() and source != "-":
+        return path / Path(source).with_suffix(new_suffix).name
+    return path
+
+
+def _process_one(source: str, target: str, work: Work, new_suffix: str, quiet: bool) -> None:
+    from tqdm import tqdm
+
+    output = output_file(target, source, new_suffix)
+    # The delay keeps the bar away from work that is done at once, and there is none in a pipe.
+    with tqdm(unit="frame", delay=1.0, leave=False, disable=quiet or not sys.stderr.isatty()) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            report = work(input_file(source), output, progress)
+        except AudioVQError as error:
+            raise _naming_the_file(error, source, target) from error
+    if not isinstance(output, Path):
+        output.flush()
+    if not quiet:
+        click.echo(file_line(source, output if isinstance(output, Path) else target, report), err=True)
+
+
+def _process_tree(jobs: list[tuple[Path, Path]], work: Work, quiet: bool, debug: bool) -> int:
+    """Number of files that failed."""
+    from tqdm import tqdm
+
+    failed = 0
+    with tqdm(total=len(jobs), unit="file", leave=False, disable=quiet or not sys.stderr.isatty()) as bar:
+        for source, target in jobs:
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                report = work(source, target, lambda done, total: None)
+            except Exception as error:
+                if debug:
+                    raise
+                failed += 1
+                bar.write(error_line(_naming_the_file(error, source, target)), file=sys.stderr)
+            else:
+                if not quiet:
+                    bar.write(file_line(source, target, report), file=sys.stderr)
+            bar.update()
+    return failed
+
+
+def _naming_the_file(error: Exception, source: object, target: object) -> Exception:
+    """The error with the file before its message, where that does not name it yet."""
+    if isinstance(error, AudioVQError) and not any(str(name) in str(error) for name in (source, target)):
+        return type(error)(f"{source}: {error}")
+    return error

@@ -1,0 +1,63 @@
+"""`audiovq convert`: what somebody said, in the voice of another speaker of the model."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiovq.cli.batch import File, Progress, process
+from audiovq.cli.encode import AUDIO_SUFFIXES
+from audiovq.cli.options import decode_options, encode_options, set_threads, work_options
+from audiovq.errors import BadModelError
+
+if TYPE_CHECKING:
+    from audiovq.codec import FileReport
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option("--speaker", required=True, help="Name of the voice; `audiovq inspect MODEL` lists them.")
+@click.option("--model", default="speech-16k", show_default=True, help="A bundled name, a model folder or a hub id.")
+@encode_options
+@decode_options
+@work_options
+@click.pass_context
+def convert(
+    ctx: click.Context,
+    source: str,
+    target: str,
+    speaker: str,
+    model: str,
+    bitrate: float | None,
+    num_quantizers: int | None,
+    normalize: bool,
+    decoder: str | None,
+    seed: int,
+    device: str,
+    threads: int | None,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Encode audio IN and decode it with another speaker's voice to OUT: a file, a directory tree, or - (a pipe)."""
+    if bitrate is not None and num_quantizers is not None:
+        raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
+    from audiovq.codec import Codec, decode_file, encode_file
+
+    set_threads(threads)
+    codec = Codec.from_pretrained(model, device)
+    if not codec.model.speakers:
+        raise BadModelError(f"{model} has no speakers to convert to; choose a model trained with a speaker table")
+    # With the new speaker in its header, an unknown name fails before any work.
+    options: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
+
+    def work(source: File, target: File, progress: Progress) -> FileReport:
+        codes = io.BytesIO()
+        encode_file(codec, source, codes, speaker=speaker, **options)
+        codes.seek(0)
+        return decode_file(codec, codes, target, force=force, decoder=decoder, seed=seed, progress=progress)
+
+    debug = ctx.find_root().params["debug"]
+    process(source, target, work, suffixes=AUDIO_SUFFIXES, new_suffix=".wav", quiet=quiet, debug=debug)

@@ -1,0 +1,69 @@
+"""`audiovq encode`: audio to `.codes`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiovq.cli.batch import File, Progress, process
+from audiovq.cli.options import encode_options, set_threads, work_options
+
+if TYPE_CHECKING:
+    from audiovq.codec import FileReport
+
+# What libsndfile reads, of which files in a tree are taken by their names. A single file may have any name.
+AUDIO_SUFFIXES = (
+    *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"),
+    *(".rf64", ".snd", ".sph", ".w64", ".wav"),
+)
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option("--model", default="speech-16k", show_default=True, help="A bundled name, a model folder or a hub id.")
+@encode_options
+@click.option("--speaker", help="Name of the model's speaker who is heard: the voice in which decode speaks.")
+@work_options
+@click.pass_context
+def encode(
+    ctx: click.Context,
+    source: str,
+    target: str,
+    model: str,
+    bitrate: float | None,
+    num_quantizers: int | None,
+    normalize: bool,
+    speaker: str | None,
+    device: str,
+    threads: int | None,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Encode audio IN to codes OUT.
+
+    IN is a file of any rate, channel count and format that libsndfile reads, a directory (its tree is mirrored into the
+    directory OUT), or - for standard input. OUT may be - for standard output.
+    """
+    if bitrate is not None and num_quantizers is not None:
+        raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
+    import numpy as np
+
+    from audiovq.codec import Codec, encode_file
+
+    set_threads(threads)
+    codec = Codec.from_pretrained(model, device)
+    options: dict[str, Any] = {
+        "bitrate": bitrate,
+        "num_quantizers": num_quantizers,
+        "normalize": normalize,
+        "speaker": speaker,
+    }
+    codec.encode(np.zeros((1, 0), np.float32), codec.sample_rate, **options)  # a wrong option fails once, not per file
+
+    def work(source: File, target: File, progress: Progress) -> FileReport:
+        return encode_file(codec, source, target, force=force, progress=progress, **options)
+
+    debug = ctx.find_root().params["debug"]
+    process(source, target, work, suffixes=AUDIO_SUFFIXES, new_suffix=".codes", quiet=quiet, debug=debug)

@@ -1,0 +1,61 @@
+"""`audiovq inspect` and `audiovq verify`: what a `.codes` file or a model holds, and whether the file is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audiovq.bitstream import CodesReader
+from audiovq.cli.batch import input_file
+from audiovq.errors import BadCodesError
+
+
+@click.command()
+@click.argument("what", metavar="FILE.codes|MODEL")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(what: str, as_json: bool) -> None:
+    """Show what a .codes file (its header; - is standard input) or a model (bundled name or folder) holds."""
+    facts = _describe(what)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        click.echo(f"{key:<{width}}  {_text(value)}")
+
+
+@click.command()
+@click.argument("file", metavar="FILE.codes")
+def verify(file: str) -> None:
+    """Check every packet of a .codes file; - is standard input. Exit 1 if it is not as it was written."""
+    with CodesReader(input_file(file), on_damage="conceal") as reader:
+        damaged = reader.verify()
+        for packet in damaged:
+            where = f"packet {packet.index}, {packet.start_s:.2f} to {packet.stop_s:.2f} s"
+            click.echo(f"{file}: {where}: {packet.reason}", err=True)
+        if damaged:
+            raise BadCodesError(f"{file}: {len(damaged)} damaged packets; fetch it again, or decode it with --conceal")
+        seconds = (reader.num_samples or 0) / reader.header.sample_rate
+    click.echo(f"{file}: ok, {seconds:.2f} s")
+
+
+def _describe(what: str) -> dict[str, Any]:
+    from audiovq.cli.models import describe_model
+
+    if what == "-" or Path(what).is_file():
+        with CodesReader(input_file(what)) as reader:
+            return reader.describe()
+    if what.endswith(".codes"):
+        raise BadCodesError(f"{what}: no such file; check the path")
+    return describe_model(what)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,67 @@
+"""Options that several commands share, spelled and explained once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Bitrate(click.ParamType):
+    """Bits per second: 1000, 1k or 1.5k."""
+
+    name = "bitrate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip().lower()
+        try:
+            bits = float(text.removesuffix("k")) * (1000 if text.endswith("k") else 1)
+        except ValueError:
+            bits = 0.0
+        if not 0 < bits < float("inf"):
+            self.fail(f"{value!r} is not a bitrate; write bits per second, like 1000 or 1.5k", param, ctx)
+        return bits
+
+
+def work_options(command: F) -> F:
+    """--device, --threads, --force and --quiet."""
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="No report lines and no progress bars."),
+        click.option("--force", "-f", is_flag=True, help="Overwrite existing files."),
+        click.option("--threads", type=click.IntRange(min=1), help="CPU threads; torch's choice if not given."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+def encode_options(command: F) -> F:
+    """--bitrate, --num-quantizers and --normalize."""
+    for option in (
+        click.option("--normalize", is_flag=True, help="Code at -23 LUFS; decoding restores the loudness."),
+        click.option("--num-quantizers", type=click.IntRange(min=1), help="Levels of codes, instead of a bitrate."),
+        click.option("--bitrate", type=Bitrate(), help="At most so many bits/s per channel: 1000, 1k, 1.5k."),
+    ):
+        command = option(command)
+    return command
+
+
+def decode_options(command: F) -> F:
+    """--decoder and --seed."""
+    for option in (
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of sampling decoders."),
+        click.option("--decoder", help="One of the model's decoders; `audiovq inspect MODEL` lists them."),
+    ):
+        command = option(command)
+    return command
+
+
+def set_threads(threads: int | None) -> None:
+    """Apply --threads."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,0 +1,48 @@
+"""The lines that commands print on stderr: errors, warnings, and what became of each file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from audiovq.errors import AudioVQError
+
+if TYPE_CHECKING:
+    from audiovq.codec import FileReport
+
+
+def error_line(error: Exception) -> str:
+    """One line for the user; an error that is neither ours nor the system's is a bug, and is called one."""
+    text = " ".join(str(error).split())
+    if isinstance(error, AudioVQError | OSError):
+        return f"audiovq: error: {text}"
+    return f"audiovq: error: internal, {type(error).__name__}: {text} (audiovq --debug shows the traceback)"
+
+
+def file_line(source: object, target: object, report: FileReport) -> str:
+    """One line about a file that is done."""
+    return (
+        f"{source} -> {target}: {report.seconds:.2f} s, {report.num_bytes} bytes,"
+        f" {report.bits_per_second / 1000:.2f} kbit/s, {report.times_real_time:.1f} x real time"
+    )
+
+
+def show_own_warnings_only() -> None:
+    """Warnings of this package become one line on stderr; those of libraries are not the user's business."""
+    package = str(Path(__file__).resolve().parent.parent)
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> Any:
+        if str(Path(filename).resolve()).startswith(package):
+            click.echo(f"audiovq: warning: {message}", err=True)
+
+    warnings.showwarning = show

@@ -1,0 +1,39 @@
+"""`audiovq train`: from a configuration to checkpoints and model folders."""
+
+import click
+
+
+@click.command()
+@click.argument("config", type=click.Path(dir_okay=False))
+@click.option(
+    "--exp", "exp_dir", required=True, type=click.Path(file_okay=False), help="Folder for all that the run makes."
+)
+@click.option(
+    "-o",
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace one key, e.g. -o train.max_steps=100.",
+)
+@click.option("--resume", default="auto", show_default=True, metavar="auto|none|CKPT", help="Where to go on from.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each process.")
+def train(config: str, exp_dir: str, overrides: tuple[str, ...], resume: str, device: str, threads: int | None) -> None:
+    """Train the model that the YAML file CONFIG describes.
+
+    Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m audiovq train ...
+    """
+    from audiovq.train.config import load_config
+
+    experiment = load_config(config, overrides)  # before the slow imports: a typing error shows at once
+    import torch
+
+    from audiovq.train.run import train as run
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    folder = run(experiment, exp_dir, resume=resume, device=device)
+    click.echo(
+        f"models in {folder}: {', '.join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else 'none yet'}"
+    )

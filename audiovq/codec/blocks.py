@@ -1,0 +1,123 @@
+"""Networks run on blocks of some seconds, with the frames of context they need on both sides.
+
+Their memory does not grow with the length, and the result is that of one pass over the whole. The same goes for a part
+that is asked for: it equals that slice of the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audiovq.audio import AudioVQVAE
+from audiovq.codec.source import FrameSource
+
+Waveform = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+# soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter.
+RESAMPLER_REACH = 256
+# Frames after its last that an autoregressive decoder's condition may look at (`WaveNetDecoder.local_condition`: 2).
+CONDITION_LOOKAHEAD = 4
+
+
+def encode_blocks(
+    model: AudioVQVAE,
+    sound: Waveform,
+    num_quantizers: int,
+    *,
+    block_frames: int,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> NDArray[np.int64]:
+    """Sound `[C, T]` at the model's rate -> codes `[C, Q, F]`; the channels are a batch."""
+    hop, (left, right) = model.hop_length, model.encoder_context
+    total = -(-sound.shape[1] // hop)
+    codes = np.zeros((len(sound), num_quantizers, total), np.int64)
+    for first, last in _blocks(0, total, block_frames):
+        before = min(left, first)
+        part = torch.from_numpy(sound[:, (first - before) * hop : (last + right) * hop]).to(device)
+        block = model.encode(part.unsqueeze(1), num_quantizers)  # [C, 1, T'] -> [C, Q, F']
+        codes[:, :, first:last] = block[:, :, before : before + last - first].cpu().numpy()
+        if progress is not None:
+            progress(last, total)
+    return codes
+
+
+def decode_blocks(
+    model: AudioVQVAE,
+    frames: FrameSource,
+    start: int,
+    stop: int,
+    *,
+    decoder: str,
+    speaker: int | None,
+    seed: int,
+    block_frames: int,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> Waveform:
+    """Samples start .. stop - 1 at the model's rate, `[C, stop - start]`.
+
+    An autoregressive decoder begins at the first frame whatever `start` is, and runs in one piece.
+    """
+    hop, context = model.hop_length, model.decoder_context(decoder)
+    first, last = start // hop, -(-stop // hop)
+    if context is None:
+        codes = frames.read(0, last + CONDITION_LOOKAHEAD)
+        # One channel at a time, each with its own generator: then a prefix of the codes gives a prefix of the sound.
+        generators = [torch.Generator().manual_seed(seed + channel) for channel in range(len(codes))]
+        pairs = zip(np.split(codes, len(codes)), generators, strict=True)
+        return np.concatenate([_decode(model, *pair, decoder, speaker, device)[:, start:stop] for pair in pairs])
+    sound = np.zeros((frames.header.channels, (last - first) * hop), np.float32)
+    for begin, end in _blocks(first, last, block_frames):
+        before = min(context[0], begin)
+        part = _decode(model, frames.read(begin - before, end + context[1]), None, decoder, speaker, device)
+        wanted = slice(before * hop, (before + end - begin) * hop)
+        sound[:, (begin - first) * hop : (end - first) * hop] = part[:, wanted]
+        if progress is not None:
+            progress(end - first, last - first)
+    return sound[:, start - first * hop : stop - first * hop]
+
+
+def resampling_range(start: int, stop: int, rate: int, model_rate: int, num_samples: int) -> tuple[int, int]:
+    """The samples at `model_rate` from which samples start .. stop - 1 of `num_samples` at `rate` are made.
+
+    The first falls on a sample of both rates, so that a part is resampled in step with the whole.
+    """
+    if rate == model_rate:
+        return start, stop
+    step = model_rate // math.gcd(model_rate, rate)
+    reach = math.ceil(RESAMPLER_REACH * max(1.0, model_rate / rate))
+    total = -(-num_samples * model_rate // rate)
+    first = max(0, start * model_rate // rate - reach) // step * step
+    return first, min(total, -(-stop * model_rate // rate) + reach)
+
+
+def _blocks(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
+    for begin in range(first, last, size):
+        yield begin, min(last, begin + size)
+
+
+def _decode(
+    model: AudioVQVAE,
+    codes: NDArray[np.int64],
+    generator: torch.Generator | None,
+    decoder: str,
+    speaker: int | None,
+    device: torch.device,
+) -> Waveform:
+    """Codes `[C, Q, F]` -> sound `[C, F * hop]`; silence where codes are lost (-1)."""
+    speakers = None if speaker is None else torch.full((len(codes),), speaker, device=device)
+    batch = torch.from_numpy(codes).to(device)
+    sound = model.decode(batch, decoder=decoder, speaker=speakers, generator=generator)  # [C, 1, F * hop]
+    samples = cast(Waveform, sound.squeeze(1).float().cpu().numpy())
+    lost = (codes < 0).all(axis=1)  # [C, F]
+    if lost.any():
+        samples[lost.repeat(model.hop_length, axis=1)] = 0.0
+    return samples

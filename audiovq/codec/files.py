@@ -1,0 +1,97 @@
+"""Audio file to `.codes` file and back with a `Codec`: each a path or a binary file object, which may be a pipe.
+
+Files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from audiovq.codec.codec import Codec
+from audiovq.codec.source import FrameSource
+from audiovq.data.audio import CONTAINERS, read_audio, write_audio
+from audiovq.data.files import atomic_output
+from audiovq.errors import OutputError
+
+File = str | Path | BinaryIO
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What became of one file: seconds of sound, bytes written, and seconds of work (reading and writing included)."""
+
+    seconds: float
+    num_bytes: int
+    elapsed: float
+
+    @property
+    def bits_per_second(self) -> float:
+        """Measured from the bytes written, headers and checksums included."""
+        return 8 * self.num_bytes / self.seconds if self.seconds else 0.0
+
+    @property
+    def times_real_time(self) -> float:
+        """Seconds of sound per second of work."""
+        return self.seconds / self.elapsed if self.elapsed else 0.0
+
+
+def encode_file(codec: Codec, source: File, target: File, *, force: bool = False, **options: Any) -> FileReport:
+    """Audio to codes.
+
+    `options` and errors as of `Codec.encode`; BadAudioError if `source` is not audio, OutputError if `target` exists
+    and `force` is false.
+    """
+    began = time.perf_counter()
+    if not isinstance(target, str | Path):
+        data, seconds = _compress_file(codec, source, options)
+        target.write(data)
+    else:
+        with atomic_output(target, force=force) as temporary:
+            data, seconds = _compress_file(codec, source, options)
+            temporary.write_bytes(data)
+    return FileReport(seconds, len(data), time.perf_counter() - began)
+
+
+def decode_file(
+    codec: Codec,
+    source: File | FrameSource,
+    target: File,
+    *,
+    force: bool = False,
+    conceal: bool = False,
+    **options: Any,
+) -> FileReport:
+    """Codes to audio: by the suffix of a path (.wav, .flac, .ogg), wav to a file object.
+
+    `options` and errors as of `Codec.decode`; OutputError if `target` exists and `force` is false.
+    """
+    began = time.perf_counter()
+    if isinstance(target, str | Path):
+        _check_target(Path(target), force)  # before the work, not after it
+    frames = source if isinstance(source, FrameSource) else FrameSource(source, conceal=conceal)
+    waveform, rate = codec.decode(frames, **options), frames.header.sample_rate
+    if isinstance(target, str | Path):
+        write_audio(target, waveform, rate, force=force)
+        num_bytes = Path(target).stat().st_size
+    else:
+        memory = io.BytesIO()
+        write_audio(memory, waveform, rate)
+        num_bytes = len(memory.getvalue())
+        target.write(memory.getvalue())
+    return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
+
+
+def _compress_file(codec: Codec, source: File, options: dict[str, Any]) -> tuple[bytes, float]:
+    waveform, rate = read_audio(source)
+    return codec.compress(waveform, rate, **options), waveform.shape[1] / rate
+
+
+def _check_target(target: Path, force: bool) -> None:
+    if target.suffix.lower() not in CONTAINERS:
+        raise OutputError(f"{target}: can't write this kind of file; name it {', '.join(CONTAINERS)}")
+    if target.exists() and not force:
+        raise OutputError(f"{target}: exists already; use --force to overwrite it")

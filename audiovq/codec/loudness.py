@@ -1,0 +1,35 @@
+"""The gain that brings a recording to a common loudness (ITU-R BS.1770), and the factor that a gain stands for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+TARGET_LUFS = -23.0  # EBU R 128
+SILENCE_LUFS = -70.0  # the absolute gate of BS.1770: what is quieter counts as silence
+_BLOCK_SECONDS, _MOST_CHANNELS = 0.4, 5  # what BS.1770 measures
+
+
+def gain_to_target(sound: NDArray[np.float32], rate: int) -> float | None:
+    """Decibels that bring `[C, T]` at `rate` Hz to -23 LUFS; None for silence, which no gain makes speech.
+
+    Less than 0.4 s, or more than five channels, which BS.1770 does not measure, count by their power alone.
+    """
+    from torchaudio.functional import loudness  # slow to import, and rarely wanted
+
+    if sound.shape[1] >= _BLOCK_SECONDS * rate and len(sound) <= _MOST_CHANNELS:
+        # torchaudio clips inside its filters, which lift high notes by 4 dB: keep room for that
+        scale = min(1.0, 0.5 / max(float(np.abs(sound).max()), 1e-9))
+        lufs = float(loudness(torch.from_numpy(sound * np.float32(scale)), rate)) - 20 * math.log10(scale)
+    else:
+        power = float(np.square(sound, dtype=np.float64).mean(axis=1).sum()) if sound.size else 0.0
+        lufs = -0.691 + 10 * math.log10(power) if power else -math.inf
+    return TARGET_LUFS - lufs if math.isfinite(lufs) and lufs > SILENCE_LUFS else None
+
+
+def factor(gain_db: float) -> np.float32:
+    """What to multiply samples by for a gain in decibels."""
+    return np.float32(10 ** (gain_db / 20))

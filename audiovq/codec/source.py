@@ -1,0 +1,82 @@
+"""Where the codes of a recording come from: memory, or a `.codes` file of which only the packets asked for are read."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiovq.bitstream import CodesReader, Header
+from audiovq.errors import BadCodesError
+
+CodesSource = str | os.PathLike[str] | BinaryIO
+
+
+@dataclass(frozen=True)
+class EncodedAudio:
+    """A recording as codes, int64 `[C, Q, F]` (-1 is a lost code), with the header that begins its `.codes` file."""
+
+    header: Header
+    codes: NDArray[np.int64]
+
+
+class FrameSource:
+    """Reads ranges of frames from codes in memory, a path, or a binary file object (a pipe is read in whole).
+
+    Args:
+        source: the codes.
+        conceal: give -1 for the codes of a damaged packet, and warn on leaving the `with` block, instead of raising.
+
+    Attributes:
+        name: for messages.
+        header: of the recording.
+        num_samples: per channel, at the header's rate.
+
+    Raises:
+        BadCodesError: as `CodesReader`.
+    """
+
+    def __init__(self, source: EncodedAudio | CodesSource, *, conceal: bool = False) -> None:
+        self._codes: NDArray[np.int64] = np.zeros((0, 0, 0), np.int64)
+        self._reader: CodesReader | None = None
+        self._closed = False
+        num_samples: int | None
+        if isinstance(source, EncodedAudio):
+            self.name, self.header, self._codes = "<codes>", source.header, source.codes
+            num_samples = source.header.num_samples
+        else:
+            self.name = str(source if isinstance(source, str | os.PathLike) else getattr(source, "name", "<stream>"))
+            if not isinstance(source, str | os.PathLike) and not source.seekable():
+                source = io.BytesIO(source.read())
+                source.name = self.name  # the reader's messages ask for it
+            self._reader = CodesReader(source, on_damage="conceal" if conceal else "raise")
+            self.header = self._reader.header
+            if self._reader.num_samples is None:
+                self._reader.verify()  # says what is wrong with the end of the stream
+            num_samples = self._reader.num_samples
+        if num_samples is None:
+            raise BadCodesError(f"{self.name}: its number of samples is not known; close the stream that writes it")
+        self.num_samples = num_samples
+
+    def read(self, start_frame: int, stop_frame: int) -> NDArray[np.int64]:
+        """Codes of frames start_frame .. stop_frame - 1, `[C, Q, F]`, those past the end left out."""
+        if self._reader is not None:
+            return self._reader.read(start_frame, stop_frame)
+        return self._codes[:, :, start_frame:stop_frame]
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._reader is None or self._closed:
+            return
+        self._closed = True
+        self._reader.close()
+        if kind is None and (lost := self._reader.damaged):
+            where = ", ".join(f"{packet.start_s:.2f} to {packet.stop_s:.2f} s" for packet in lost)
+            warnings.warn(f"{self.name}: damaged at {where}; silence stands there instead", stacklevel=2)

@@ -1,0 +1,155 @@
+"""Audio files to float32 arrays and back, and resampling between the two: soundfile for files, soxr for rates.
+
+Arrays are `[C, T]` with full scale at 1; rates are in Hz.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from audiovq.data.files import atomic_output
+from audiovq.errors import BadAudioError
+
+CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
+_LOSSY = {"MP3", "OGG"}  # their headers may state a length that is only nearly right
+
+
+def read_audio(
+    source: str | Path | BinaryIO, *, start: int = 0, num_samples: int | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """Read `num_samples` samples (None: all) from sample `start` on; returns (float32 `[C, T]`, rate in Hz).
+
+    `source` is a path or a binary file object, which need not be seekable (standard input). Any rate, channel
+    count and format that libsndfile knows is read; a range that reaches past the end is cut there. NaN and
+    infinity, which a float file may hold, become 0 with a warning. Raises BadAudioError if it can't be read.
+    """
+    if start < 0 or (num_samples is not None and num_samples < 0):
+        raise ValueError(f"start {start} and num_samples {num_samples} must not be negative")
+    name = _name_of(source)
+    try:
+        with _open(source) as sound:
+            start = min(start, sound.frames)
+            wanted = sound.frames - start if num_samples is None else min(num_samples, sound.frames - start)
+            if start:
+                sound.seek(start)
+            waveform = sound.read(wanted, dtype="float32", always_2d=True).T
+            if waveform.shape[1] < wanted and sound.format not in _LOSSY:
+                ends = f"ends after {start + waveform.shape[1]} of {sound.frames} samples"
+                raise BadAudioError(f"{name}: {ends}; the file is cut off or damaged, copy it again")
+            rate = int(sound.samplerate)
+    except soundfile.LibsndfileError as error:
+        raise BadAudioError(
+            f"{name}: not audio that can be read ({error.error_string.rstrip('.')}); convert it to wav or flac"
+        ) from None
+    except FileNotFoundError:
+        raise BadAudioError(f"{name}: no such file; check the path") from None
+    except OSError as error:
+        raise BadAudioError(f"{name}: can't be opened ({error.strerror or error})") from None
+    return _finite(np.ascontiguousarray(waveform), name), rate
+
+
+def write_audio(
+    target: str | Path | BinaryIO,
+    waveform: NDArray[np.float32],
+    rate: int,
+    *,
+    subtype: str | None = None,
+    force: bool = False,
+) -> None:
+    """Write `[C, T]` at `rate` Hz: by suffix .wav, .flac or .ogg to a path (atomically), as wav to a file object.
+
+    `subtype` is soundfile's name of the sample format; by default 16-bit PCM (ogg: Vorbis). Samples beyond full
+    scale are clipped, with a warning, unless the format holds floats. Raises OutputError if the path exists and
+    `force` is false, BadAudioError for a suffix, sample format or array that can't be written.
+    """
+    name = _name_of(target)
+    if waveform.ndim != 2:
+        raise ValueError(f"waveform must be [channels, samples], got shape {waveform.shape}")
+    if not np.isfinite(waveform).all():
+        raise BadAudioError(f"{name}: the samples to write hold NaN or infinity; nothing was written")
+    is_path = isinstance(target, (str, Path))
+    container = CONTAINERS.get(Path(name).suffix.lower()) if is_path else "WAV"
+    if container is None:
+        raise BadAudioError(f"{name}: can't write this kind of file; name it {', '.join(CONTAINERS)}")
+    if subtype is None:
+        subtype = "VORBIS" if container == "OGG" else "PCM_16"
+    if not soundfile.check_format(container, subtype):
+        known = ", ".join(soundfile.available_subtypes(container))
+        raise BadAudioError(f"{name}: {container} can't hold samples of subtype {subtype}; choose from {known}")
+    if container == "FLAC" and waveform.shape[1] == 0:  # libsndfile leaves a file of 0 bytes, which nothing reads
+        raise BadAudioError(f"{name}: FLAC can't hold a recording of no samples; name it .wav")
+    if subtype not in ("FLOAT", "DOUBLE"):
+        waveform = _clipped(waveform, name)
+    # libsndfile scales floats by 32767 when writing and 1/32768 when reading; our own scaling gives back the same bits
+    frames = to_int16(waveform).T if subtype == "PCM_16" else waveform.T
+    if isinstance(target, (str, Path)):
+        with atomic_output(target, force=force) as temporary:
+            soundfile.write(temporary, frames, rate, subtype=subtype, format=container)
+    else:  # through memory, as a pipe can't seek back to fill in the header
+        memory = io.BytesIO()
+        soundfile.write(memory, frames, rate, subtype=subtype, format=container)
+        target.write(memory.getvalue())
+
+
+def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArray[np.float32]:
+    """`[C, T]` at `rate_in` Hz to `[C, ceil(T * rate_out / rate_in)]` at `rate_out` Hz (soxr HQ, no delay)."""
+    if rate_in <= 0 or rate_out <= 0:
+        raise ValueError(f"rates must be positive, got {rate_in} and {rate_out} Hz")
+    if rate_in == rate_out:
+        return waveform
+    channels, samples = waveform.shape
+    wanted = -(-samples * rate_out // rate_in)
+    if wanted == 0:
+        return np.zeros((channels, 0), np.float32)
+    # soxr rounds the length; silence at the end makes it at least as long as wanted
+    padding = np.zeros((channels, 2 + 2 * rate_in // rate_out), np.float32)
+    padded = np.concatenate([waveform, padding], axis=1, dtype=np.float32)
+    resampled = soxr.resample(padded.T, rate_in, rate_out, quality="HQ").T
+    return np.ascontiguousarray(resampled[:, :wanted])
+
+
+def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Floats with full scale at 1 to 16-bit integers, the exact inverse of `from_int16`; what exceeds is clipped."""
+    return np.clip(np.rint(waveform * np.float32(32768.0)), -32768, 32767).astype(np.int16)
+
+
+def from_int16(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    """16-bit integers to float32 with full scale at 1."""
+    return samples.astype(np.float32) * np.float32(1 / 32768.0)
+
+
+def _open(source: str | Path | BinaryIO) -> soundfile.SoundFile:
+    if isinstance(source, (str, Path)):
+        if not Path(source).exists():  # libsndfile itself only says "System error"
+            raise FileNotFoundError(source)
+        return soundfile.SoundFile(source)
+    if not source.seekable():
+        source = io.BytesIO(source.read())
+    return soundfile.SoundFile(source)
+
+
+def _name_of(file: str | Path | BinaryIO) -> str:
+    return str(file) if isinstance(file, (str, Path)) else str(getattr(file, "name", "<stream>"))
+
+
+def _finite(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    bad = ~np.isfinite(waveform)
+    if count := int(bad.sum()):
+        warnings.warn(f"{name}: {count} samples are NaN or infinite; they are taken as 0", stacklevel=3)
+        waveform[bad] = 0.0
+    return waveform
+
+
+def _clipped(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    if count := int((np.abs(waveform) > 1.0).sum()):
+        warnings.warn(f"{name}: {count} samples exceed full scale and were clipped", stacklevel=3)
+        return np.clip(waveform, -1.0, 1.0)
+    return waveform

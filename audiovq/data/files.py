@@ -1,0 +1,60 @@
+"""Writing a file so that no half of it is ever seen: a temporary name in the same folder, then a rename.
+
+Every command that leaves a file behind writes it through `atomic_output`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from audiovq.errors import OutputError
+
+
+@contextlib.contextmanager
+def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path` (same suffix, existing, empty); rename it to `path` when the block ends.
+
+    On any exception, KeyboardInterrupt included, the temporary file is removed and `path` is as it was.
+    Raises OutputError if `path` exists and `force` is false, or if its folder is missing or not writable.
+    """
+    path = Path(path)
+    _refuse_existing(path, force)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    try:
+        # os.open rather than tempfile: mode 0o666 less the umask, which a renamed file should have
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileNotFoundError:
+        raise OutputError(f"{path}: folder {path.parent} does not exist; create it first") from None
+    except OSError as error:
+        raise OutputError(f"{path}: can't write in {path.parent} ({error.strerror}); choose another place") from None
+    try:
+        yield temporary
+        _sync(temporary)
+        _refuse_existing(path, force)  # it may have appeared meanwhile
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    with contextlib.suppress(OSError):  # some file systems can't sync a folder; the file itself is safe
+        _sync(path.parent)
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder, a file name is needed")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is not a regular file; use - to write to standard output")
+    if not force and (path.exists() or path.is_symlink()):
+        raise OutputError(f"{path}: exists already; use --force to overwrite it")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

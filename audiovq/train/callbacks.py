@@ -1,0 +1,138 @@
+"""What a run shows and leaves beside checkpoints: a line per validation, throughput, sound examples, model folders."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from audiovq.audio import AudioVQVAE
+
+EXAMPLE_SECONDS = 1.0  # of an autoregressive example; sampling runs far slower than training
+
+
+class Throughput(pl.Callback):
+    """Logs samples/s of training, over all processes, since the last time; validation's time does not count."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.seconds, self.samples = 0.0, 0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.seconds += time.perf_counter() - self.started
+        self.samples += batch["waveform"].numel() * trainer.world_size
+        if trainer.global_step % self.every == 0:
+            pl_module.log("train/samples_per_second", self.samples / max(self.seconds, 1e-9))
+            self.seconds, self.samples = 0.0, 0
+
+
+class StopOnSignal(pl.Callback):
+    """SIGTERM and SIGUSR1 (how a cluster announces the end) stop the run after the current step, with a checkpoint."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self.received: str | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the signals over from Lightning, whose own handler leaves by an exception."""
+
+        def note(signum: int, frame: Any) -> None:
+            self.received = signal.Signals(signum).name
+
+        for signum in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(signum, note)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # processes hear of it at different times, and must stop at the same step
+        if trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
+            trainer.save_checkpoint(self.checkpoint)
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                print(f"{self.received}: stopped at step {trainer.global_step}; the same command resumes", flush=True)
+
+
+class PrintProgress(pl.Callback):
+    """One line per validation on rank 0, for logs that are not a terminal."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("valid/", "train/"))}
+        figures = "  ".join(f"{k} {v:.4g}" for k, v in sorted(shown.items()))
+        print(f"{time.strftime('%H:%M:%S')}  step {trainer.global_step}  {figures}", flush=True)
+
+
+class ExportModel(pl.Callback):
+    """After each validation writes the model folder `latest`, and `best` if the loss is the lowest yet.
+
+    Stands before the weight-averaging callback in the list, so that it sees the averaged weights.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best = float("inf")
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        model: AudioVQVAE = pl_module.model  # type: ignore[assignment]
+        if not model.quantizer.ready:
+            return
+        model.save_pretrained(self.folder / "latest")
+        loss = float(trainer.callback_metrics["valid/loss"])
+        if loss < self.best:
+            self.best = loss
+            model.save_pretrained(self.folder / "best")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
+class AudioExample(pl.Callback):
+    """An input and its reconstruction, as sound and spectrogram, to TensorBoard at each validation."""
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        board = next((x for x in trainer.loggers if isinstance(x, TensorBoardLogger)), None)
+        loaders = trainer.val_dataloaders
+        model: AudioVQVAE = pl_module.model  # type: ignore[assignment]
+        if trainer.sanity_checking or board is None or loaders is None or not model.quantizer.ready:
+            return
+        batch = next(iter(loaders))
+        length = int(batch["num_samples"][0])
+        if model.decoder_context() is None:
+            length = min(length, int(EXAMPLE_SECONDS * model.sample_rate))
+        waveform = batch["waveform"][:1, :, :length].to(pl_module.device)
+        speaker = batch["speaker"][:1].to(pl_module.device)
+        with torch.inference_mode():
+            output = model.decode(model.encode(waveform), speaker=speaker, generator=torch.Generator().manual_seed(0))
+        for name, sound in (("input", waveform), ("output", output[..., :length])):
+            mono = sound[0, 0].float().cpu().clamp(-1, 1)
+            board.experiment.add_audio(f"valid/{name}", mono, trainer.global_step, sample_rate=model.sample_rate)
+            board.experiment.add_figure(f"valid/{name}", _spectrogram(mono, model.sample_rate), trainer.global_step)
+
+
+def _spectrogram(mono: torch.Tensor, sample_rate: int) -> Any:
+    from matplotlib.figure import Figure  # not pyplot: no global state, no display
+
+    figure = Figure(figsize=(8, 3))
+    axes = figure.add_subplot()
+    axes.specgram(mono.numpy() + 1e-8, NFFT=256, Fs=sample_rate, noverlap=192, vmin=-120, vmax=-20)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("Hz")
+    figure.tight_layout()
+    return figure

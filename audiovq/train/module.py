@@ -1,0 +1,98 @@
+"""The Lightning module: one step, its schedule, what is logged. A step's draws are a function of (seed, step, rank)."""
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from audiovq.audio import AudioVQVAE
+from audiovq.quantize import CodeUsage
+from audiovq.train.config import ExperimentConfig
+from audiovq.train.objectives import build_objective
+
+Batch = dict[str, Any]
+
+
+class AudioVQVAEModule(pl.LightningModule):
+    """Trains an AudioVQVAE with the objective of the configuration."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = AudioVQVAE.from_config(config.model)
+        self.objective = build_objective(config.objective, self.model)
+        self.usage = CodeUsage(self.model.codebook_sizes)  # over the steps since the last validation
+        self.valid_usage = CodeUsage(self.model.codebook_sizes)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One batch of `audiovq.data.segments` -> loss."""
+        step = self.global_step
+        # restarts, level dropout and bypass draw from the default generator: seeded here, a resumed run repeats them
+        torch.manual_seed((self.config.train.seed * 1_000_003 + step) * 4099 + self.global_rank)
+        terms, vq = self.objective(self.model, batch, step)
+        if vq is not None:
+            self.usage.update(vq.codes.cpu())
+            restarted = vq.stats["restarted"].sum()
+            self.log("train/restarted", restarted)
+        for name, value in terms.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=name in ("loss", "mel", "reconstruction_bits"))
+        return terms["loss"]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the gradient's norm before it is clipped."""
+        if self.global_step % self.config.train.log_every == 0:
+            norms = [p.grad.detach().norm() for p in self.parameters() if p.grad is not None]
+            self.log("train/gradient_norm", torch.stack(norms).norm())
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the same terms on held-out segments; averaged over items."""
+        terms, vq = self.objective(self.model, batch, self.global_step)
+        if vq is not None:
+            self.valid_usage.update(vq.codes.cpu())
+        for name, value in terms.items():
+            self.log(f"valid/{name}", value, batch_size=len(batch["waveform"]), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Perplexity and usage of each level, in training since the last validation and on the held-out segments."""
+        for stage, usage in (("train", self.usage), ("valid", self.valid_usage)):
+            counted = any(count.sum() for count in usage.counts)
+            if not counted:
+                continue
+            figures = usage.compute(reduce=True)
+            for level in range(self.model.num_quantizers):
+                self.log(f"{stage}/perplexity_{level}", figures["perplexity"][level])
+                self.log(f"{stage}/usage_{level}", figures["usage"][level])
+            if stage == "train" and not self.trainer.sanity_checking:
+                self._warn_of_collapse(figures["usage"])
+        self.valid_usage.reset()
+        if not self.trainer.sanity_checking:
+            self.usage.reset()
+
+    def _warn_of_collapse(self, usage: Tensor) -> None:
+        for level, share in enumerate(usage.tolist()):
+            if share < self.config.train.collapse_usage:
+                self.print(
+                    f"WARNING: step {self.global_step}: level {level} used {share:.1%} of its codes since the last "
+                    "validation. Codes are collapsing: raise model.quantizer.restart_threshold, lower "
+                    "model.quantizer.codebook_dim or train.learning_rate, or start with model.quantizer.kmeans_init "
+                    "(and objective.quantize_from_step, if spectral)."
+                )
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; linear warm-up, then a cosine down to `final_rate` of the peak."""
+        options = self.config.train
+        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
+        others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
+
+        def rate(step: int) -> float:
+            if step < options.warmup_steps:
+                return (step + 1) / options.warmup_steps
+            done = (step - options.warmup_steps) / max(1, options.max_steps - options.warmup_steps)
+            return options.final_rate + (1 - options.final_rate) * (1 + math.cos(math.pi * min(done, 1))) / 2
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,11 @@
+# shellcheck shell=bash
+# The recipe's environment; sourced by run.sh, and by jobs on other machines. It may be sourced twice.
+AUDIOVQ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
+export AUDIOVQ_ROOT
+case ":$PATH:" in
+    *":$AUDIOVQ_ROOT/.venv/bin:"*) ;;
+    *) if [ -d "$AUDIOVQ_ROOT/.venv/bin" ]; then export PATH="$AUDIOVQ_ROOT/.venv/bin:$PATH"; fi ;;
+esac
+export LC_ALL=C              # sorting, and so splits, must not depend on the locale
+export PYTHONIOENCODING=UTF-8
+export OMP_NUM_THREADS=1     # parallel jobs share the cores; --threads gives training more

@@ -1,0 +1,84 @@
+"""Small `.codes` files to read, damage and cut."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiovq.bitstream import CodesWriter, Header
+
+
+@pytest.fixture(scope="session")
+def make_header() -> Callable[..., Header]:
+    """A header of two channels and three levels, one of them no power of two; four frames of 0.02 s in a packet."""
+
+    def make(**changes: Any) -> Header:
+        fields: dict[str, Any] = {
+            "model": "tiny",
+            "fingerprint": bytes(range(8)),
+            "sample_rate": 16000,
+            "channels": 2,
+            "num_samples": 18 * 320 - 7,
+            "model_sample_rate": 16000,
+            "hop_length": 320,
+            "frames_per_packet": 4,
+            "codebook_sizes": (1000, 512, 6),
+        }
+        return Header(**(fields | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_codes() -> Callable[..., np.ndarray]:
+    """Codes [C, Q, F] for a header, the largest code of every level among them."""
+
+    def draw(header: Header, frames: int | None = None, seed: int = 0) -> np.ndarray:
+        frames = header.num_frames if frames is None else frames
+        rng = np.random.default_rng(seed)
+        codes = rng.integers(
+            0, np.array(header.codebook_sizes)[None, :, None], (header.channels, header.num_quantizers, frames)
+        )
+        codes[..., :1] = np.array(header.codebook_sizes)[:, None] - 1
+        return codes
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., bytes]:
+    """Bytes of a whole file; a stream takes `num_samples`."""
+
+    def run(header: Header, codes: np.ndarray, num_samples: int | None = None) -> bytes:
+        file = io.BytesIO()
+        writer = CodesWriter(file, header)
+        writer.write(codes)
+        writer.close(num_samples)
+        return file.getvalue()
+
+    return run
+
+
+class Pipe(io.RawIOBase):
+    """Gives at most 5 bytes at a time, and can't seek."""
+
+    def __init__(self, data: bytes) -> None:
+        self.rest = data
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self.rest[: min(5, len(buffer))]
+        self.rest = self.rest[len(part) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+@pytest.fixture(scope="session")
+def pipe() -> type[Pipe]:
+    return Pipe

@@ -1,0 +1,88 @@
+"""`inspect`, `verify`, `models` and `demo`: what they say about files and models."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from audiovq.pretrained import model_fingerprint
+
+
+@pytest.fixture
+def codes(run, wav, model):
+    path = wav.with_name("in.codes")
+    assert run("encode", wav, path, "--model", model, "--normalize", "-q").exit_code == 0
+    return path
+
+
+def test_inspect_tells_what_a_codes_file_holds(run, codes, model):
+    facts = json.loads(run("inspect", codes, "--json").stdout)
+    assert facts["model"] == model
+    assert facts["fingerprint"] == model_fingerprint(model)[:8].hex()
+    assert (facts["sample_rate"], facts["channels"], facts["num_samples"]) == (16000, 1, 40000)
+    assert facts["num_bytes"] == codes.stat().st_size
+    assert facts["gain_db"] is not None
+    lines = run("inspect", codes).stdout.splitlines()
+    assert re.fullmatch(r"seconds +2\.5", next(line for line in lines if line.startswith("seconds")))
+    assert len(lines) == len(facts)
+
+
+def test_inspect_reads_a_pipe(run, codes):
+    facts = json.loads(run("inspect", "-", "--json", input=codes.read_bytes()).stdout)
+    assert facts["num_samples"] == 40000
+
+
+def test_inspect_tells_what_a_model_is(run, model):
+    facts = json.loads(run("inspect", model, "--json").stdout)
+    assert facts["bitrates_bps"] == [400, 800]
+    assert facts["decoders"] == ["fast"]
+    assert facts["speakers"] == []
+    assert facts["fingerprint"] == model_fingerprint(model).hex()
+    assert facts["num_bytes"] == sum(p.stat().st_size for p in Path(model).iterdir())
+    assert facts["num_parameters"] > 1000
+    assert re.search(r"^bitrates_bps +400, 800$", run("inspect", model).stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("what", ["gone.codes", "no-such-model"])
+def test_inspect_of_nothing_is_an_error(run, what):
+    done = run("inspect", what)
+    assert done.exit_code == 1
+    assert what in done.stderr
+
+
+def test_verify_tells_a_whole_file_from_a_damaged_one(run, codes):
+    assert run("verify", codes).stdout == f"{codes}: ok, 2.50 s\n"
+    data = bytearray(codes.read_bytes())
+    data[-10] ^= 1
+    codes.write_bytes(data)
+    damaged = run("verify", codes)
+    assert (damaged.exit_code, damaged.stdout) == (1, "")
+    assert "packet 2, 2.00 to 2.50 s" in damaged.stderr
+    codes.write_bytes(data[:-30])
+    assert "truncated" in run("verify", codes).stderr
+
+
+def test_models_lists_what_is_bundled(run, model, monkeypatch):
+    monkeypatch.setattr("audiovq.pretrained.bundled_models", lambda: {model: Path(model)})
+    (facts,) = json.loads(run("models", "--json").stdout)
+    assert facts["name"] == model
+    line = run("models").stdout
+    assert line.startswith(f"{model}: 16000 Hz, 2 levels (0.4, 0.8 kbit/s), ")
+    assert facts["fingerprint"][:16] in line
+
+
+def test_demo_leaves_its_files_and_says_what_they_weigh(run, model, tmp_path):
+    for _ in range(2):  # a second run writes them anew
+        done = run("demo", "--out", tmp_path / "demo", "--model", model)
+        assert done.exit_code == 0, done.stderr
+    folder = tmp_path / "demo"
+    assert sorted(p.name for p in folder.iterdir()) == ["decoded.wav", "sample.codes", "sample.wav"]
+    size = (folder / "sample.codes").stat().st_size
+    seconds = json.loads(run("inspect", folder / "sample.codes", "--json").stdout)["seconds"]
+    assert f"{folder / 'sample.codes'}: {size} bytes" in done.stdout
+    assert f"{8 * size / seconds / 1000:.2f} kbit/s" in done.stdout
+    assert done.stdout.count("x real time") == 2
+    assert (folder / "decoded.wav").stat().st_size == (folder / "sample.wav").stat().st_size

@@ -1,0 +1,176 @@
+"""Packing: what goes in comes out, whatever the number of processes, and an interrupted pack is none."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiovq.data import pack as pack_module
+from audiovq.data.audio import read_audio, resample, to_int16
+from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.pack import PackedCorpus, pack, summary, trim_range
+from audiovq.errors import BadAudioError, BadDataError, OutputError
+
+MakeData = Callable[..., Path]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_a_pack_at_the_same_rate_holds_the_very_samples(make_data: MakeData, tmp_path: Path):
+    data = make_data({"a-1": 5000, "a-2": 4000, "b-1": 3000})
+    corpus = pack(data, tmp_path / "pack", 16000)
+    assert [(u.id, u.speaker, u.num_samples) for u in corpus.utterances] == [
+        ("a-1", "a", 5000),
+        ("a-2", "a", 4000),
+        ("b-1", "b", 3000),
+    ]
+    assert corpus.speakers == ["a", "b"]
+    assert corpus.seconds == 12000 / 16000
+    for i, u in enumerate(DataDir.read(data).utterances):
+        np.testing.assert_array_equal(corpus.read(i), read_audio(u.recording)[0][0])
+    np.testing.assert_array_equal(corpus.read(1, 100, 50), corpus.read(1)[100:150])
+    assert corpus.read(2, 2990, 50).shape == (10,)
+
+
+def test_it_resamples_and_mixes_down(make_data: MakeData, tmp_path: Path):
+    data = make_data({"a-1": 44101}, rate=44100, channels=2)
+    corpus = pack(data, tmp_path / "pack", 16000)
+    waveform, _ = read_audio(DataDir.read(data).utterances[0].recording)
+    wanted = to_int16(resample(waveform.mean(axis=0, keepdims=True), 44100, 16000)[0])
+    assert corpus.utterances[0].num_samples == 16001
+    np.testing.assert_array_equal(to_int16(corpus.read(0)), wanted)
+
+
+def test_processes_do_not_change_the_result_and_shards_are_split(make_data: MakeData, tmp_path: Path):
+    data = make_data({f"a-{i:02d}": 2000 + i for i in range(20)})
+    one = pack(data, tmp_path / "one", 16000, shard_samples=9000)
+    pack(data, tmp_path / "two", 16000, shard_samples=9000, nj=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert {u.shard for u in one.utterances} == {0, 1, 2, 3}
+    whole = pack(data, tmp_path / "whole", 16000)
+    for i in range(20):
+        np.testing.assert_array_equal(one.read(i), whole.read(i))
+
+
+def test_a_second_run_does_nothing_and_another_input_packs_anew(
+    make_data: MakeData, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    data = make_data({"a-1": 5000})
+    first = pack(data, tmp_path / "pack", 16000)
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(pack_module, "_prepare", lambda *_, **__: pytest.fail("must not read the audio again"))
+        again = pack(data, tmp_path / "pack", 16000)
+    assert "nothing to do" in capsys.readouterr().err
+    assert again.input_hash == first.input_hash
+    assert pack(data, tmp_path / "pack", 8000).sample_rate == 8000
+    # other audio under the same name
+    soundfile.write(DataDir.read(data).utterances[0].recording, np.zeros(7000, np.int16), 16000)
+    assert pack(data, tmp_path / "pack", 8000).utterances[0].num_samples == 3500
+    assert [p.name for p in tmp_path.iterdir() if "pack" in p.name] == ["pack"]
+
+
+def test_a_failure_or_interruption_leaves_the_old_pack_and_nothing_else(
+    make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = make_data({"a-1": 5000, "a-2": 5000})
+    pack(data, tmp_path / "pack", 16000)
+    before = contents(tmp_path / "pack")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pack_module._Writer, "finish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pack(data, tmp_path / "pack", 8000)
+    Path(DataDir.read(data).utterances[1].recording).write_bytes(b"")
+    for nj in (1, 2):
+        with pytest.raises(BadAudioError, match=r"utterance a-2: .*a-2\.wav: not audio"):
+            pack(data, tmp_path / "pack", 16000, nj=nj)
+    assert contents(tmp_path / "pack") == before
+    assert [p.name for p in tmp_path.iterdir() if "pack" in p.name] == ["pack"]
+
+
+def test_what_a_killed_run_left_behind_is_cleared_away(make_data: MakeData, tmp_path: Path):
+    (tmp_path / ".pack.packing").mkdir()
+    (tmp_path / ".pack.packing" / "shard-0007.i16").write_bytes(b"half")
+    pack(make_data({"a-1": 5000}), tmp_path / "pack", 16000)
+    assert sorted(os.listdir(tmp_path / "pack")) == ["index.json", "index.tsv", "shard-0000.i16"]
+    assert not (tmp_path / ".pack.packing").exists()
+
+
+def test_a_folder_that_is_no_pack_is_not_touched(make_data: MakeData, tmp_path: Path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("mine")
+    with pytest.raises(OutputError, match="thesis: exists and is not a packed corpus"):
+        pack(make_data({"a-1": 5000}), tmp_path / "thesis", 16000)
+    assert contents(tmp_path / "thesis") == {"chapter.txt": b"mine"}
+
+
+def test_trimming_keeps_the_margin_and_drops_say_why(tmp_path: Path):
+    rate = 16000
+    loud = np.random.default_rng(0).normal(0, 0.1, rate).astype(np.float32)
+    quiet = np.random.default_rng(1).normal(0, 1e-5, rate).astype(np.float32)
+    recordings = {
+        "a-1": np.concatenate([quiet, loud, quiet]),
+        "a-2": np.zeros(rate, np.float32),
+        "a-3": loud[:800],
+        "a-4": np.concatenate([loud] * 4),
+    }
+    for name, samples in recordings.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, rate, subtype="FLOAT")
+    utterances = tuple(Utterance(name, "a", str(tmp_path / f"{name}.wav")) for name in recordings)
+    DataDir(utterances).write(tmp_path / "data")
+    corpus = pack(tmp_path / "data", tmp_path / "pack", rate, trim_db=40, min_seconds=0.2, max_seconds=3)
+    assert [u.id for u in corpus.utterances] == ["a-1"]
+    assert corpus.dropped == {"a-2": "silent", "a-3": "shorter than 0.2 s", "a-4": "longer than 3 s"}
+    assert "dropped 1: silent" in summary(corpus)
+    assert corpus.seconds == pytest.approx(1.0 + 2 * 0.1, abs=0.05)
+    # all of the loud part is in it
+    start, end = trim_range(recordings["a-1"], rate, 40)
+    assert start <= rate - 0.1 * rate
+    assert end >= 2 * rate + 0.1 * rate
+    untrimmed = pack(tmp_path / "data", tmp_path / "all", rate)
+    assert [u.num_samples for u in untrimmed.utterances] == [3 * rate, rate, 4 * rate]
+
+
+def test_a_pack_with_nothing_left_is_refused(make_data: MakeData, tmp_path: Path):
+    with pytest.raises(BadDataError, match="none of its 1 utterances is left"):
+        pack(make_data({"a-1": 100}), tmp_path / "pack", 16000, min_seconds=1)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_damaged_packs_are_refused_by_name(make_data: MakeData, tmp_path: Path):
+    with pytest.raises(BadDataError, match="none: not a packed corpus"):
+        PackedCorpus.open(tmp_path / "none")
+    folder = pack(make_data({"a-1": 5000}), tmp_path / "pack", 16000).path
+    shard, rows, index = folder / "shard-0000.i16", folder / "index.tsv", folder / "index.json"
+    samples, table = shard.read_bytes(), rows.read_text()
+    shard.write_bytes(samples[:-2])
+    with pytest.raises(BadDataError, match=r"shard-0000\.i16: missing or not 10000 bytes"):
+        PackedCorpus.open(folder)
+    shard.write_bytes(samples)
+    rows.write_text(table + "b-1\tb\n")
+    with pytest.raises(BadDataError, match=r"index\.tsv:2: malformed"):
+        PackedCorpus.open(folder)
+    rows.write_text(table)
+    index.write_text(index.read_text()[:50])
+    with pytest.raises(BadDataError, match=r"index\.json: damaged"):
+        PackedCorpus.open(folder)
+
+
+def test_an_open_pack_can_be_sent_to_another_process(make_data: MakeData, tmp_path: Path):
+    corpus = pack(make_data({"a-1": 5000}), tmp_path / "pack", 16000)
+    corpus.read(0)
+    pickled = pickle.dumps(corpus)
+    assert len(pickled) < 2000  # the index, not the samples
+    np.testing.assert_array_equal(pickle.loads(pickled).read(0), corpus.read(0))

@@ -1,0 +1,94 @@
+"""Synthetic speech-like signals, tiny WaveNet models with random weights, and packs to score them on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from audiovq.audio import AudioModelConfig, AudioVQVAE
+from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.pack import PackedCorpus, pack
+
+RATE = 8000
+SPEAKERS = ["ann", "bob", "cyd"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def sound() -> Callable[..., NDArray[np.float32]]:
+    """Bursts of harmonics with noise, so that energies and spectra vary as in speech."""
+
+    def make(seed: int = 0, seconds: float = 1.0, rate: int = 16000) -> NDArray[np.float32]:
+        generator = np.random.default_rng(seed)
+        t = np.arange(round(seconds * rate)) / rate
+        pitch = 110 + 30 * generator.random() + 20 * np.sin(2 * np.pi * 2 * t)
+        phase = 2 * np.pi * np.cumsum(pitch) / rate
+        voiced = sum(np.sin(h * phase) / h for h in range(1, 20))
+        bursts = np.convolve(generator.random(len(t) // 400 + 1).repeat(400)[: len(t)], np.hanning(400) / 200, "same")
+        return (0.1 * bursts * voiced + 0.002 * generator.standard_normal(len(t))).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VQ-VAE with a WaveNet of random weights, hop 16, three speakers."""
+    torch.manual_seed(0)
+    config = AudioModelConfig.model_validate(
+        {
+            "sample_rate": RATE,
+            "latent_dim": 8,
+            "speaker_dim": 4,
+            "speakers": SPEAKERS,
+            "encoder": {"kind": "waveform", "channels": 8, "strides": [4, 4]},
+            "quantizer": {"kind": "vq", "codebook_size": 16, "kmeans_init": False},
+            "decoders": {
+                "wavenet": {
+                    "kind": "wavenet",
+                    "channels": 8,
+                    "gate_channels": 8,
+                    "skip_channels": 8,
+                    "cycles": 1,
+                    "layers_per_cycle": 3,
+                    "condition_channels": 8,
+                }
+            },
+        }
+    )
+    folder = tmp_path_factory.mktemp("model")
+    AudioVQVAE.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model(model_folder: Path) -> AudioVQVAE:
+    return AudioVQVAE.from_pretrained(model_folder)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory, sound: Callable[..., NDArray[np.float32]]) -> Path:
+    """Two utterances each of three speakers, of different lengths that are no multiples of the hop."""
+    root = tmp_path_factory.mktemp("data")
+    utterances = []
+    for s, speaker in enumerate(SPEAKERS):
+        for k in range(2):
+            path = root / f"{speaker}-{k}.wav"
+            soundfile.write(path, sound(seed=10 * s + k, seconds=0.15 + 0.013 * s + 0.031 * k, rate=RATE), RATE)
+            utterances.append(Utterance(f"{speaker}-{k}", speaker, str(path), text=f"digit{k}"))
+    DataDir(tuple(utterances)).write(root / "kaldi")
+    return root / "kaldi"
+
+
+@pytest.fixture(scope="session")
+def corpus(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> PackedCorpus:
+    return pack(data_dir, tmp_path_factory.mktemp("pack") / "test", RATE)

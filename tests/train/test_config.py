@@ -1,0 +1,58 @@
+"""Configuration: typed, frozen, and strict about what it does not know."""
+
+import pytest
+import yaml
+
+from audiovq.errors import ConfigError
+from audiovq.train.config import load_config
+
+from .conftest import tiny_tree
+
+
+@pytest.fixture
+def path(tiny_pack, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_tree(tiny_pack)))
+    return path
+
+
+def test_overrides_replace_one_key_with_its_type(path):
+    config = load_config(path, ["train.max_steps=9", "data.train.0.weight=2.5", "objective.bypass=0"])
+    assert (config.train.max_steps, config.data.train[0].weight, config.objective.bypass) == (9, 2.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.max_step=9", "train.max_step: unknown key"),
+        ("model.encoder.chanels=9", r"model\.encoder.*chanels: unknown key"),
+        ("train.max_steps=many", r"train\.max_steps"),
+        ("train.max_steps", "want key=value"),
+        ("data.train.7.weight=1", r"there is no data\.train\.7"),
+        ("model.default_num_quantizers=3", "between 1 and num_quantizers = 2"),
+        ("model.decoders={}", "at least one"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(path, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(path, [override])
+
+
+def test_files_that_are_no_configuration_are_named(tmp_path):
+    (tmp_path / "a.yaml").write_text("- 1")
+    (tmp_path / "b.yaml").write_text("a: [")
+    for name in ("a.yaml", "b.yaml", "missing.yaml"):
+        with pytest.raises(ConfigError, match=name):
+            load_config(tmp_path / name)
+
+
+def test_a_config_is_frozen(path):
+    with pytest.raises(ValueError, match="frozen"):
+        load_config(path).train.max_steps = 3
+
+
+def test_every_recipe_configuration_is_valid(request):
+    paths = sorted(request.config.rootpath.glob("egs/*/*/conf/*.yaml"))
+    assert paths
+    for path in paths:
+        load_config(path)
