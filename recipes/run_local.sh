@@ -32,18 +32,18 @@ log_of() {
 
 # Runs job number $1; the rest is the command.
 run_job() {
-    local number=$1 log status=0
-    log=$(log_of "$1")
+    local number=$1 file status=0
+    file=$(log_of "$1")
     shift
     if [ -n "$job" ]; then set -- "${@//$job/$number}"; fi
-    mkdir -p "$(dirname "$log")"
-    printf '# %s\n# started %s\n' "$*" "$(date)" > "$log"
+    mkdir -p "$(dirname "$file")"
+    printf '# %s\n# started %s\n' "$*" "$(date)" > "$file"
     if [ -n "$job" ]; then
-        "$@" >> "$log" 2>&1 < /dev/null || status=$?
+        "$@" >> "$file" 2>&1 < /dev/null || status=$?
     else
-        "$@" 2>&1 < /dev/null | tee -a "$log" || status=$?
+        "$@" 2>&1 < /dev/null | tee -a "$file" || status=$?
     fi
-    printf '# ended %s with status %s\n' "$(date)" "$status" >> "$log"
+    printf '# ended %s with status %s\n' "$(date)" "$status" >> "$file"
     return "$status"
 }
 

@@ -26,7 +26,8 @@ FLOORS = [
     {"pretrained"},
     {"train", "evaluate", "bitstream"},
     {"codec"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
     {"__init__"},
 ]
 

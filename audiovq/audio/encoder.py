@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiovq.audio.mulaw import mulaw_compand
 from audiovq.layers import CausalConv1d, ConvNeXtStack, LogMel
 
 
@@ -31,7 +32,10 @@ class ResidualUnit(nn.Module):
 
 
 class WaveformEncoder(nn.Module):
-    """Strided convolutions on raw samples, then dilated residual units at the frame rate.
+    """Strided convolutions on samples, then dilated residual units at the frame rate.
+
+    Samples are companded (mu-law), weights drawn for ReLU without biases, and the last layer normalised: with samples
+    of 0.05 and default weights z_e would hardly vary at first, and a WaveNet learns to do without it.
 
     Args:
         latent_dim: channels of z_e.
@@ -56,18 +60,22 @@ class WaveformEncoder(nn.Module):
             CausalConv1d(1 if i == 0 else channels, channels, max(kernel_size, stride), stride=stride)
             for i, stride in enumerate(strides)
         )
+        for conv in self.downsample:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
         self.units = nn.ModuleList(ResidualUnit(channels, d) for d in dilations)
-        self.project = nn.Conv1d(channels, latent_dim, 1)
+        self.norm = nn.LayerNorm(channels)
+        self.project = nn.Linear(channels, latent_dim)
         self.context_frames = (1 + 2 * sum(dilations) + len(strides) * kernel_size, 0)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """waveform: `[B, 1, T]` -> z_e `[B, latent_dim, ceil(T / hop_length)]`."""
-        x = pad_to_frames(waveform, self.hop_length)
+        x = mulaw_compand(pad_to_frames(waveform, self.hop_length))
         for conv in self.downsample:
             x = F.relu(conv(x))
         for unit in self.units:
             x = unit(x)
-        return self.project(F.relu(x))
+        return self.project(self.norm(x.transpose(1, 2))).transpose(1, 2)
 
 
 class LogMelEncoder(nn.Module):

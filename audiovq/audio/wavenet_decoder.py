@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.layers import WaveNetStack
 
+LOOKAHEAD = 2  # frames of codes to either side of its own that a sample is conditioned on
+
 
 class WaveNetDecoder(nn.Module):
     """p(x | z_q, speaker) as a product over samples.
@@ -42,9 +44,9 @@ class WaveNetDecoder(nn.Module):
         super().__init__()
         self.hop_length = hop_length
         self.likelihood = likelihood
-        # Two frames to either side: what the codes around a frame say about its sound. The whole condition
-        # (codes, then speaker) stays at the frame rate; the layers repeat it to the sample rate.
-        self.local_condition = nn.Conv1d(latent_dim, condition_channels, 5, padding=2)
+        # What the codes around a frame say about its sound. The whole condition (codes, then speaker) stays at the
+        # frame rate; the layers repeat it to the sample rate.
+        self.local_condition = nn.Conv1d(latent_dim, condition_channels, 2 * LOOKAHEAD + 1, padding=LOOKAHEAD)
         self.stack = WaveNetStack(
             channels=channels,
             gate_channels=gate_channels,

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioVQVAE
+from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.codec.source import FrameSource
 
 Waveform = NDArray[np.float32]
@@ -22,8 +23,6 @@ Progress = Callable[[int, int], None]
 
 # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter.
 RESAMPLER_REACH = 256
-# Frames after its last that an autoregressive decoder's condition may look at (`WaveNetDecoder.local_condition`: 2).
-CONDITION_LOOKAHEAD = 4
 
 
 def encode_blocks(
@@ -69,7 +68,7 @@ def decode_blocks(
     hop, context = model.hop_length, model.decoder_context(decoder)
     first, last = start // hop, -(-stop // hop)
     if context is None:
-        codes = frames.read(0, last + CONDITION_LOOKAHEAD)
+        codes = frames.read(0, last + LOOKAHEAD)
         # One channel at a time, each with its own generator: then a prefix of the codes gives a prefix of the sound.
         generators = [torch.Generator().manual_seed(seed + channel) for channel in range(len(codes))]
         pairs = zip(np.split(codes, len(codes)), generators, strict=True)

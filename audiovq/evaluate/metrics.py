@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from audiovq.evaluate.alignment import lag_ms
 
 Waveform = NDArray[np.float32]
-WINDOWS = (512, 1024, 2048)  # FFT sizes at 16 kHz; other rates use the same durations
-NUM_MELS = 80  # bands up to 8 kHz; other rates use bands as wide
+WINDOWS = (512, 1024, 2048)  # FFT sizes at 16 kHz; at 8 kHz the same durations
+NUM_MELS = {16000: 80, 8000: 62}  # by rate: bands as wide at both
 FLOOR_DB = 60.0  # under the loudest band of the original; what is softer counts as equally silent
 
 
@@ -44,8 +44,11 @@ def mel_distance_db(reference: Waveform, output: Waveform, rate: int) -> float:
     """Mean |difference| of log-mel power in dB over three FFT sizes; no gain matching, so a change of level counts.
 
     Bands: Slaney's mel scale, triangles of height 1, hop a quarter of the window. In each resolution both spectra are
-    floored 60 dB under the original's loudest band. ValueError if the original is silent.
+    floored 60 dB under the original's loudest band. ValueError if the original is silent, or for another rate than
+    16000 or 8000 Hz.
     """
+    if rate not in NUM_MELS:
+        raise ValueError(f"rate {rate} Hz; resample to 16000 or 8000 Hz to score")
     distances = []
     for size in WINDOWS:
         x, y = (_mel_power(signal, rate, round(size * rate / 16000)) for signal in (reference, output))
@@ -76,7 +79,7 @@ def estoi(reference: Waveform, output: Waveform, rate: int) -> float:
 
 def metrics_for(rate: int) -> tuple[Metric, ...]:
     """All metrics, at 16000 or 8000 Hz; ValueError for another rate, which PESQ does not know."""
-    if rate not in (8000, 16000):
+    if rate not in NUM_MELS:
         raise ValueError(f"rate {rate} Hz; resample to 16000 or 8000 Hz to score")
     return (
         Metric("pesq", "PESQ-WB" if rate == 16000 else "PESQ-NB", 2, pesq_mos),
@@ -98,7 +101,7 @@ def _stoi(reference: Waveform, output: Waveform, rate: int, *, extended: bool) -
 def _mel_power(waveform: Waveform, rate: int, window: int) -> torch.Tensor:
     """`[T]` -> power of mel bands `[num_mels, frames]`."""
     spectrum = torch.stft(
-        torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32)),
+        torch.tensor(waveform, dtype=torch.float32),
         window,
         window // 4,
         window=torch.hann_window(window),
@@ -111,8 +114,6 @@ def _mel_power(waveform: Waveform, rate: int, window: int) -> torch.Tensor:
 @lru_cache(maxsize=16)
 def _mel_bank(rate: int, window: int) -> torch.Tensor:
     """`[num_mels, bins]`."""
-    from librosa import hz_to_mel
-    from librosa.filters import mel
+    from torchaudio.functional import melscale_fbanks  # slow to import
 
-    num_mels = round(NUM_MELS * float(hz_to_mel(rate / 2)) / float(hz_to_mel(8000)))
-    return torch.from_numpy(mel(sr=rate, n_fft=window, n_mels=num_mels, norm=None))
+    return melscale_fbanks(window // 2 + 1, 0.0, rate / 2, NUM_MELS[rate], rate, norm=None, mel_scale="slaney").T

@@ -27,12 +27,12 @@ class SpectralObjective(nn.Module):
         self.distance = SpectralLoss(sample_rate, config.windows, config.num_mels, config.resolutions_per_step)
 
     def forward(self, model: AudioVQVAE, batch: Batch, step: int) -> tuple[dict[str, Tensor], VQOutput | None]:
-        """Terms `loss`, `mel`, `linear`, `vq` (scalars), and the quantizer's output (None while it rests)."""
+        """Terms `loss`, `mel`, `linear` and the quantizer's losses (scalars), and its output (None while it rests)."""
         waveform = batch["waveform"]
         z_e = model.encoder(waveform)
         vq: VQOutput | None = None
         z = z_e
-        if step >= self.config.quantize_from_step:
+        if _quantizes(self, model, step, self.config.quantize_from_step):
             vq = model.quantizer(z_e, model.frame_mask(batch["num_samples"], z_e.shape[-1]))
             z = vq.z_q
             if self.training and self.config.bypass:
@@ -42,7 +42,7 @@ class SpectralObjective(nn.Module):
         terms = self.distance(output[..., : waveform.shape[-1]], waveform)
         loss = terms["mel"] + self.config.linear_weight * terms["linear"]
         if vq is not None:
-            terms["vq"] = vq.loss
+            terms |= vq.losses
             loss = loss + self.config.vq_weight * vq.loss
         return {"loss": loss, **terms}, vq
 
@@ -55,7 +55,8 @@ class LikelihoodObjective(nn.Module):
         self.config = config
 
     def forward(self, model: AudioVQVAE, batch: Batch, step: int) -> tuple[dict[str, Tensor], VQOutput | None]:
-        """Terms `loss` (nats), `reconstruction_bits`, and once codes are used `elbo_bits` (uniform prior) and `vq`.
+        """Terms `loss` (nats), `reconstruction_bits`, and once codes are used `elbo_bits` (uniform prior)
+        and the quantizer's losses by name, `commitment` first.
 
         The bits are per sample. The quantizer's output is None while it rests, and for a decoder without codes.
         """
@@ -65,7 +66,7 @@ class LikelihoodObjective(nn.Module):
         vq: VQOutput | None = None
         if self.config.codes == "none":
             z = torch.zeros_like(z)
-        elif step >= self.config.quantize_from_step:
+        elif _quantizes(self, model, step, self.config.quantize_from_step):
             vq = model.quantizer(z, model.frame_mask(num_samples, z.shape[-1]))
             z = vq.z_q
         bits = decoder.bits(waveform, z, model.speaker_vector(batch["speaker"]))
@@ -75,9 +76,14 @@ class LikelihoodObjective(nn.Module):
         loss = reconstruction * math.log(2)
         if vq is not None:
             code_bits = sum(math.log2(size) for size in model.codebook_sizes) / model.hop_length
-            terms |= {"elbo_bits": reconstruction + code_bits, "vq": vq.loss}
+            terms |= {"elbo_bits": reconstruction + code_bits, **vq.losses}
             loss = loss + self.config.vq_weight * vq.loss
         return {"loss": loss, **terms}, vq
+
+
+def _quantizes(objective: nn.Module, model: AudioVQVAE, step: int, from_step: int) -> bool:
+    """Whether codes are used: from that step on, but in validation not before training has made the codebooks."""
+    return step >= from_step and (objective.training or model.quantizer.ready)
 
 
 def build_objective(

@@ -100,7 +100,7 @@ def train(
 
     Args:
         config: the run.
-        exp_dir: config.yaml, checkpoints/, models/, tensorboard/, log.csv go there.
+        exp_dir: config.yaml, checkpoints/, models/, tensorboard/ and csv/ go there.
         resume: "auto" goes on from exp_dir's last checkpoint if there is one, "none" starts anew, else a checkpoint.
         device: "auto", "cpu" or "cuda".
         progress: show a bar; None for: if standard error is a terminal.
@@ -128,7 +128,7 @@ def train(
         log_every_n_steps=options.log_every,
         logger=[
             TensorBoardLogger(exp_dir, name=None, version="tensorboard"),
-            CSVLogger(exp_dir, name=None, version="csv"),
+            CSVLogger(exp_dir, name="csv"),  # a new version_N at every start: a resumed run overwrites nothing
         ],
         callbacks=_callbacks(config, exp_dir, progress),
         enable_model_summary=False,

@@ -7,8 +7,8 @@ from audiovq.audio import sample_wavenet
 
 from .conftest import WAVENET, make_model
 
-LIKELIHOODS = {"softmax": dict(kind="mu-law"), "mixture": dict(kind="logistic-mixture", mixtures=3)}
-SHAPES = {"two taps": {}, "three taps": dict(kernel_size=3, layers_per_cycle=3)}
+LIKELIHOODS = {"softmax": {"kind": "mu-law"}, "mixture": {"kind": "logistic-mixture", "mixtures": 3}}
+SHAPES = {"two taps": {}, "three taps": {"kernel_size": 3, "layers_per_cycle": 3}}
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS.keys())
@@ -16,7 +16,7 @@ SHAPES = {"two taps": {}, "three taps": dict(kernel_size=3, layers_per_cycle=3)}
 @pytest.mark.parametrize("speakers", [[], ["a", "b"]], ids=["no speaker", "speakers"])
 def test_teacher_forced_and_sampled_outputs_agree(likelihood, shape, speakers):
     model = make_model(
-        decoders=dict(wavenet=WAVENET | shape | dict(likelihood=likelihood)), speakers=speakers, speaker_dim=3
+        decoders={"wavenet": WAVENET | shape | {"likelihood": likelihood}}, speakers=speakers, speaker_dim=3
     )
     decoder = model.decoder("wavenet")
     x = 0.5 * torch.randn(2, 1, 301)

@@ -35,8 +35,9 @@ TINY = " -o ".join(
 
 def run(recipe: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(recipe.parents[2])}
     command = [str(recipe / "run.sh"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done
 

@@ -28,13 +28,13 @@ def parse(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=20)
 
 
-def run_recipe(recipe: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_recipe(recipe: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         [str(recipe / "run.sh"), *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PATH": path, **environment},
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
         timeout=600,
     )
 

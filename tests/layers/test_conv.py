@@ -6,12 +6,12 @@ import torch
 from audiovq.layers import CausalConv1d
 
 CASES = {
-    "plain": dict(kernel_size=3),
-    "dilated": dict(kernel_size=3, dilation=4),
-    "strided": dict(kernel_size=4, stride=2),
-    "stride equals kernel": dict(kernel_size=3, stride=3),
-    "looks ahead": dict(kernel_size=7, lookahead=2),
-    "one tap": dict(kernel_size=1),
+    "plain": {"kernel_size": 3},
+    "dilated": {"kernel_size": 3, "dilation": 4},
+    "strided": {"kernel_size": 4, "stride": 2},
+    "stride equals kernel": {"kernel_size": 3, "stride": 3},
+    "looks ahead": {"kernel_size": 7, "lookahead": 2},
+    "one tap": {"kernel_size": 1},
 }
 
 

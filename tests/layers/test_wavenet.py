@@ -7,7 +7,14 @@ from audiovq.layers import WaveNetStack
 
 def make_stack(**options):
     torch.manual_seed(0)
-    defaults = dict(channels=6, gate_channels=5, skip_channels=7, kernel_size=2, dilations=[1, 2, 4], out_channels=3)
+    defaults = {
+        "channels": 6,
+        "gate_channels": 5,
+        "skip_channels": 7,
+        "kernel_size": 2,
+        "dilations": [1, 2, 4],
+        "out_channels": 3,
+    }
     return WaveNetStack(**(defaults | options)).double()
 
 

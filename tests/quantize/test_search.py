@@ -67,7 +67,10 @@ def test_data_far_from_the_origin_keep_their_nearest_code(mean: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_changes_no_code(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("path", ["cpu", "other devices"])
+def test_autocast_changes_no_code(dtype: torch.dtype, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if path == "other devices":
+        monkeypatch.setattr("audiovq.quantize.search._search_numpy", _search_torch)
     x, codebook = torch.randn(4000, 16), torch.randn(512, 16)
     expected = nearest(x, codebook)
     with torch.autocast("cpu", dtype=dtype):

@@ -10,11 +10,26 @@ from audiovq.data.kaldi import DataDir, Utterance
 from audiovq.data.pack import pack
 from audiovq.train.config import ExperimentConfig, parse_config
 
-FRAME = dict(kind="frame", channels=12, depth=1, fine_channels=8, fine_depth=1, window_length=64, kernel_size=3)
-WAVENET = dict(kind="wavenet", channels=8, gate_channels=8, skip_channels=8, layers_per_cycle=3, condition_channels=6)
+FRAME = {
+    "kind": "frame",
+    "channels": 12,
+    "depth": 1,
+    "fine_channels": 8,
+    "fine_depth": 1,
+    "window_length": 64,
+    "kernel_size": 3,
+}
+WAVENET = {
+    "kind": "wavenet",
+    "channels": 8,
+    "gate_channels": 8,
+    "skip_channels": 8,
+    "layers_per_cycle": 3,
+    "condition_channels": 6,
+}
 OBJECTIVES = {
-    "fast": dict(kind="spectral", windows=[64, 128], num_mels=[8, 12], quantize_from_step=1, bypass=0.3),
-    "wavenet": dict(kind="likelihood", quantize_from_step=1),
+    "fast": {"kind": "spectral", "windows": [64, 128], "num_mels": [8, 12], "quantize_from_step": 3, "bypass": 0.3},
+    "wavenet": {"kind": "likelihood", "quantize_from_step": 3},
 }
 
 
@@ -35,27 +50,35 @@ def tiny_pack(tmp_path_factory) -> Path:
 
 def tiny_tree(tiny_pack: Path, decoder: str = "fast", **train) -> dict:
     """A configuration, as a plain tree, that trains in well under a second per step."""
-    return dict(
-        model=dict(
-            sample_rate=8000,
-            latent_dim=8,
-            speaker_dim=4,
-            encoder=dict(kind="waveform", channels=8, strides=[2] * 5, dilations=[1]),
-            quantizer=dict(kind="vq", num_quantizers=2, codebook_size=8, level_dropout=True),
-            decoders={decoder: FRAME if decoder == "fast" else WAVENET},
-        ),
-        data=dict(
-            train=[dict(path=str(tiny_pack))],
-            valid=str(tiny_pack),
-            segment_samples=512,
-            valid_samples=512,
-            batch_size=4,
-            valid_segments=4,
-            num_workers=0,
-        ),
-        objective=OBJECTIVES[decoder],
-        train=dict(max_steps=6, valid_every=3, save_every=3, log_every=1, weight_average=0.9, warmup_steps=2) | train,
-    )
+    return {
+        "model": {
+            "sample_rate": 8000,
+            "latent_dim": 8,
+            "speaker_dim": 4,
+            "encoder": {"kind": "waveform", "channels": 8, "strides": [2] * 5, "dilations": [1]},
+            "quantizer": {"kind": "vq", "num_quantizers": 2, "codebook_size": 8, "level_dropout": True},
+            "decoders": {decoder: FRAME if decoder == "fast" else WAVENET},
+        },
+        "data": {
+            "train": [{"path": str(tiny_pack)}],
+            "valid": str(tiny_pack),
+            "segment_samples": 512,
+            "valid_samples": 512,
+            "batch_size": 4,
+            "valid_segments": 4,
+            "num_workers": 0,
+        },
+        "objective": OBJECTIVES[decoder],
+        "train": {
+            "max_steps": 6,
+            "valid_every": 3,
+            "save_every": 3,
+            "log_every": 1,
+            "weight_average": 0.9,
+            "warmup_steps": 2,
+        }
+        | train,
+    }
 
 
 def tiny_config(tiny_pack: Path, decoder: str = "fast", **train) -> ExperimentConfig:

@@ -92,8 +92,8 @@ def test_silence_has_a_finite_spectral_loss_and_gradient():
 @pytest.mark.parametrize("decoder", ["fast", "wavenet"])
 def test_before_its_step_the_quantizer_rests(tiny_pack, decoder):
     model, objective = make(tiny_pack, decoder)
-    assert objective(model, batch_of(), 0)[1] is None
-    assert objective(model, batch_of(), 1)[1] is not None
+    assert objective(model, batch_of(), 2)[1] is None
+    assert objective(model, batch_of(), 3)[1] is not None
 
 
 def test_an_objective_of_the_wrong_kind_is_refused(tiny_pack):

@@ -23,7 +23,7 @@ from .conftest import tiny_config, tiny_tree
 def losses(exp_dir) -> dict[int, float]:
     """Training loss by step, from all CSV logs of a run."""
     found = {}
-    for path in exp_dir.glob("csv*/metrics.csv"):
+    for path in exp_dir.glob("csv/*/metrics.csv"):
         with path.open() as file:
             found |= {int(row["step"]): float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]}
     return found
@@ -65,9 +65,9 @@ def test_a_run_leaves_models_checkpoints_logs_and_its_resolved_config(tiny_pack,
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["speakers"] == ["a", "b"]
     model = AudioVQVAE.from_pretrained(folder / "latest")
     assert model.speakers == ["a", "b"]
-    with (tmp_path / "csv" / "metrics.csv").open() as file:
+    with (tmp_path / "csv" / "version_0" / "metrics.csv").open() as file:
         columns = set(next(csv.reader(file)))
-    assert {"train/gradient_norm", "train/samples_per_second", "train/vq", "valid/mel"} <= columns
+    assert {"train/gradient_norm", "train/samples_per_second", "train/commitment", "valid/mel"} <= columns
     assert {"train/perplexity_0", "train/usage_1", "valid/usage_0"} <= columns
     assert "step 6" in capsys.readouterr().out
 

@@ -47,8 +47,11 @@ Options (relative paths count from this folder):
   --checkpoint NAME model to score: best or latest                        [$checkpoint]
   --nj N            parallel jobs                                         [$nj]
   --threads N       CPU threads of training and likelihoods               [$threads]
-  --data-dir DIR, --dump-dir DIR, --exp-dir DIR                           [$data_dir, $dump_dir, $exp_dir]"
+  --data-dir DIR    where data directories go                             [$data_dir]
+  --dump-dir DIR    where packs go                                        [$dump_dir]
+  --exp-dir DIR     where everything trained and made goes                [$exp_dir]"
 parse_options "$@"
+: "${train_cmd:?cmd.sh must set it}" "${decode_cmd:?cmd.sh must set it}"
 
 url=https://github.com/Jakobovski/free-spoken-digit-dataset.git
 sample_rate=8000
@@ -57,15 +60,8 @@ nocodes=$exp_dir/nocodes${tag:+_$tag}
 model=$vqvae/models/$checkpoint
 scores=$vqvae/scores_$checkpoint
 
-# Whether stage $1 is to be run; says so.
-runs() {
-    if [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; then echo "stage $1: $2"; else return 1; fi
-}
-
-if ! python -c 'import audiovq' 2> /dev/null; then
-    echo "run.sh: error: no audiovq here; run 'make venv' in $AUDIOVQ_ROOT first" >&2
-    exit 1
-fi
+# shellcheck disable=SC1091  # found at run time
+. "$AUDIOVQ_ROOT/recipes/stages.sh"
 
 if runs -1 "download"; then
     if [ -n "$db_root" ]; then
