@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from audiovq.data.files import atomic_output
@@ -75,7 +75,7 @@ def write_model_folder(folder: str | Path, config: dict[str, Any], tensors: dict
         k: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous() for k, v in sorted(tensors.items())
     }
     with atomic_output(folder / WEIGHTS, force=True) as temporary:
-        save_file(small, temporary)
+        Path(temporary).write_bytes(save(small))  # save_file would make it readable by its owner only
     with atomic_output(folder / CONFIG, force=True) as temporary:
         Path(temporary).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

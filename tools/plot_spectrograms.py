@@ -30,7 +30,7 @@ def main() -> None:
     for bitrate in options.bitrates:
         sounds[f"{bitrate / 1000:g} kbit/s"] = codec.decode(codec.encode(waveform, rate, bitrate=bitrate))[0]
 
-    figure = Figure(figsize=(9, 2.1 * len(sounds)), dpi=80)
+    figure = Figure(figsize=(9, 2.1 * len(sounds)), dpi=60)
     for axes, (title, sound) in zip(
         np.atleast_1d(figure.subplots(len(sounds), sharex=True)), sounds.items(), strict=True
     ):

@@ -17,6 +17,7 @@ TINY = " -o ".join(
         "train.valid_every=2",
         "train.save_every=2",
         "train.warmup_steps=1",
+        "objective.quantize_from_step=1",
         "data.valid_segments=4",
         "data.segment_samples=512",
         "data.valid_samples=512",

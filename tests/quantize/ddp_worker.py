@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from audiovq.quantize import CodeUsage, Quantizer, ResidualVQ, VectorQuantizer
+from audiovq.quantize.distributed import sample_rows
 
 STEPS = 8
 START = torch.linspace(-2, 2, 32).view(8, 4)
@@ -62,6 +63,9 @@ def main() -> None:
         "usage": use.compute(reduce=True),
         "usage_here": use.compute(),
     }
+    torch.manual_seed(rank)
+    rows = torch.arange(10.0 + 20 * rank).unsqueeze(1) + 100 * rank + 1  # 1..10 here, 101..130 there
+    result["drawn"] = sample_rows(rows, rows.squeeze(1) % 2 == 0, 12)
     torch.save(result, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
 

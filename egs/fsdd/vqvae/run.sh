@@ -95,7 +95,9 @@ if runs 2 "train"; then
     # shellcheck disable=SC2206  # --train-args holds several words
     train+=($train_args)
     $train_cmd --num-threads "$threads" "$vqvae/log/train.log" "${train[@]}" --exp "$vqvae"
-    $train_cmd --num-threads "$threads" "$nocodes/log/train.log" "${train[@]}" --exp "$nocodes" -o objective.codes=none
+    # The codebook rests in this one, so it needs no k-means to start from.
+    $train_cmd --num-threads "$threads" "$nocodes/log/train.log" "${train[@]}" --exp "$nocodes" \
+        -o objective.codes=none -o model.quantizer.kmeans_init=false
 fi
 
 if runs 3 "reconstruct"; then
