@@ -29,8 +29,11 @@ def build_quantizer(config: AudioModelConfig) -> ResidualVQ:
     """The quantizer; a single codebook is a residual quantizer of one level, so that codes are always `[B, Q, F]`."""
     options = config.quantizer.model_dump(exclude={"kind"})
     if isinstance(config.quantizer, FSQConfig):
-        levels = [FSQ(config.latent_dim, config.quantizer.levels) for _ in range(config.quantizer.num_quantizers)]
-        return ResidualVQ(levels, level_dropout=config.quantizer.level_dropout)
+        steps = config.quantizer.levels
+        # what a level leaves over lies within half a step of it, so each level works on a finer scale than the one before
+        finer = 1 / max(1, min(steps) - 1)
+        levels = [FSQ(len(steps), steps, scale=finer**i) for i in range(config.quantizer.num_quantizers)]
+        return ResidualVQ(levels, dim=config.latent_dim, level_dropout=config.quantizer.level_dropout)
     return ResidualVQ.of(config.latent_dim, **options)
 
 

@@ -56,13 +56,14 @@ class WaveformEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.hop_length = math.prod(strides)
-        self.downsample = nn.ModuleList(
+        downsample = [
             CausalConv1d(1 if i == 0 else channels, channels, max(kernel_size, stride), stride=stride)
             for i, stride in enumerate(strides)
-        )
-        for conv in self.downsample:
+        ]
+        for conv in downsample:
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # there is one
+        self.downsample = nn.ModuleList(downsample)
         self.units = nn.ModuleList(ResidualUnit(channels, d) for d in dilations)
         self.norm = nn.LayerNorm(channels)
         self.project = nn.Linear(channels, latent_dim)

@@ -36,7 +36,8 @@ def make_model(**changes) -> AudioVQVAE:
     torch.manual_seed(0)
     model = AudioVQVAE.from_config(AudioModelConfig.model_validate(tree | changes)).eval()
     for level in model.quantizer.levels:  # spread the codes, so that an untrained encoder uses several
-        level.codebook.data.normal_(std=0.1)
+        if hasattr(level, "codebook"):
+            level.codebook.data.normal_(std=0.1)
     return model
 
 

@@ -26,6 +26,16 @@ def test_any_number_of_levels_is_a_prefix_of_the_codes(codec_model):
     assert torch.equal(codec_model.encode(x, 2), codec_model.encode(x)[:, :2])
 
 
+def test_every_level_of_a_residual_fsq_brings_the_latent_closer():
+    model = make_model(quantizer={"kind": "fsq", "levels": [5] * 8, "num_quantizers": 3})
+    z = torch.randn(1, 8, 200, generator=torch.Generator().manual_seed(0))
+    codes = model.quantizer.encode(z)
+    full = model.quantizer.decode(codes)
+    errors = [(model.quantizer.decode(codes[:, :q]) - full).square().mean().item() for q in (1, 2)]
+    assert errors[1] < 0.2 * errors[0]
+    assert all(len(codes[:, q].unique()) > 20 for q in range(3))  # no level says the same of everything
+
+
 def test_nothing_gives_nothing(codec_model):
     codes = codec_model.encode(torch.zeros(2, 1, 0))
     assert codes.shape == (2, 4, 0)
