@@ -30,7 +30,7 @@ def build_quantizer(config: AudioModelConfig) -> ResidualVQ:
     options = config.quantizer.model_dump(exclude={"kind"})
     if isinstance(config.quantizer, FSQConfig):
         steps = config.quantizer.levels
-        # what a level leaves over lies within half a step of it, so each level works on a finer scale than the one before
+        # what a level leaves over lies within half a step of it, so each works on a finer scale than the one before
         finer = 1 / max(1, min(steps) - 1)
         levels = [FSQ(len(steps), steps, scale=finer**i) for i in range(config.quantizer.num_quantizers)]
         return ResidualVQ(levels, dim=config.latent_dim, level_dropout=config.quantizer.level_dropout)
