@@ -86,7 +86,10 @@ class AudioVQVAEModule(pl.LightningModule):
         decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
+        fused = (
+            options.precision == "32-true"
+        )  # Lightning can't clip the gradients of a fused one under mixed precision
+        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=fused)
 
         def rate(step: int) -> float:
             if step < options.warmup_steps:

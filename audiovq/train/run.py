@@ -161,12 +161,12 @@ def _checkpoint(exp_dir: Path, resume: str) -> Path | None:
 def _callbacks(config: ExperimentConfig, exp_dir: Path, progress: bool) -> list[pl.Callback]:
     options = config.train
     callbacks: list[pl.Callback] = [Throughput(options.log_every), LearningRateMonitor()]
-    callbacks.append(StopOnSignal(exp_dir / "checkpoints" / "last.ckpt"))
     callbacks += [ExportModel(exp_dir / "models"), AudioExample(), PrintProgress()]
     if options.weight_average:
         # codebooks follow the current weights: they are averages already
         callbacks.append(EMAWeightAveraging(decay=options.weight_average, use_buffers=False))
     folder = exp_dir / "checkpoints"
+    callbacks.append(StopOnSignal(folder / "last.ckpt"))  # after the averaging, whose update belongs to the step
     callbacks.append(
         ModelCheckpoint(
             folder,

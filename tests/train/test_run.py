@@ -89,7 +89,7 @@ def test_another_model_in_the_same_place_is_refused(tiny_pack, tmp_path):
 
 def test_collapse_is_warned_of_with_a_mend(tiny_pack, tmp_path, capsys):
     train(tiny_config(tiny_pack, collapse_usage=1.01), tmp_path, device="cpu")
-    assert "WARNING: step 3: level 0 used" in (out := capsys.readouterr().out)
+    assert "WARNING: step 6: level 0 used" in (out := capsys.readouterr().out)
     assert "restart_threshold" in out
 
 
@@ -100,10 +100,8 @@ def test_packs_of_another_rate_are_refused(tiny_pack, tmp_path):
         train(config, tmp_path, device="cpu")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_lower_precision_trains(tiny_pack, tmp_path, precision):
-    train(tiny_config(tiny_pack, precision=precision), tmp_path, device="cpu")
+def test_bfloat16_trains(tiny_pack, tmp_path):  # float16 is for CUDA only
+    train(tiny_config(tiny_pack, precision="bf16-mixed"), tmp_path, device="cpu")
     assert all(torch.tensor(list(losses(tmp_path).values())).isfinite())
 
 
