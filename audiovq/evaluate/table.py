@@ -13,7 +13,7 @@ from audiovq.evaluate.scores import FileScore, Summary
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns are also aligned for reading as text; the first column is left-aligned."""
-    widths = [max(len(str(row[i])) for row in [headers, *rows]) for i in range(len(headers))]
+    widths = [max(2, *(len(row[i]) for row in [headers, *rows])) for i in range(len(headers))]  # "-:" takes two
 
     def line(cells: Sequence[str]) -> str:
         padded = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
