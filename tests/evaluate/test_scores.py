@@ -55,7 +55,7 @@ def test_a_failed_file_is_counted_and_not_averaged():
 
 def test_table_says_failed_where_nothing_could_be_measured():
     table = summary_table(summarize(SCORES), [METRIC]).splitlines()
-    assert table[0].split("|")[1:4] == [" files  ", " n ", "                      M dB "]
+    assert table[0].split("|")[1:4] == [" files  ", "  n ", "                      M dB "]
     assert "2.0 [1.0, 3.0] (1 failed)" in table[2]
     assert summary_table(summarize([SCORES[2]]), [METRIC]).splitlines()[2].split("|")[3].strip() == "failed"
     assert len({len(line) for line in table}) == 1
