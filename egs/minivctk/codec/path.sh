@@ -1,14 +1,5 @@
 # shellcheck shell=bash
-# The recipe's environment; sourced by run.sh, and by jobs on other machines. It may be sourced twice.
+# The recipe's environment; sourced by run.sh, and by jobs on other machines.
 AUDIOVQ_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
-export AUDIOVQ_ROOT
-case ":$PATH:" in
-    *":$AUDIOVQ_ROOT/.venv/bin:"*) ;;
-    *) if [ -d "$AUDIOVQ_ROOT/.venv/bin" ]; then export PATH="$AUDIOVQ_ROOT/.venv/bin:$PATH"; fi ;;
-esac
-export LC_ALL=C              # sorting, and so splits, must not depend on the locale
-export PYTHONIOENCODING=UTF-8
-export OMP_NUM_THREADS=1     # parallel jobs share the cores; --threads gives training more
-# glibc gives large blocks back to the system at once and takes them anew at every step, page by page: a quarter of the
-# CPU time of training. With these it keeps them.
-export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592
+# shellcheck disable=SC1091  # found at run time
+. "$AUDIOVQ_ROOT/recipes/path.sh"
