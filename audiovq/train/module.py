@@ -86,9 +86,8 @@ class AudioVQVAEModule(pl.LightningModule):
         decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        fused = (
-            options.precision == "32-true"
-        )  # Lightning can't clip the gradients of a fused one under mixed precision
+        # Lightning can't clip the gradients of a fused optimizer under mixed precision
+        fused = options.precision == "32-true"
         optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=fused)
 
         def rate(step: int) -> float:
