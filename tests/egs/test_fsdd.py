@@ -58,8 +58,8 @@ def test_all_stages_run_and_a_second_time_only_say_that_all_is_done(recipe, tiny
     scores = json.loads((exp / "scores_latest.json").read_text())
     assert list(scores["likelihood"]) == ["own", "shuffled", "none"]
     assert all(0 < scores["likelihood"][codes]["bits_per_sample"] < 16 for codes in scores["likelihood"])
-    assert scores["digits"]["originals, MFCC"]["all_speakers"] > 0.8  # the synthetic digits are easy
-    assert scores["speakers"]["originals"]["asked_for"] > 0.8
+    assert scores["digits"]["originals, MFCC"]["all_speakers"] > 0.85  # 0.893, chance 0.1
+    assert scores["speakers"]["originals"]["asked_for"] > 0.8  # 0.813, chance 0.167
     assert scores["speakers"]["converted"].keys() == {"asked_for", "source"}
     assert (exp / "scores_latest.md").read_text() in done.stdout
     assert len(list((exp / "reconstruct_latest" / "test" / "wav").glob("*.wav"))) == 300
