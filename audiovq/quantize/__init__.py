@@ -1,25 +1,36 @@
 """The quantizer core: vectors to integer codes and back, for audio, images and anything else.
 
-`VectorQuantizer` (arXiv 1711.00937), `ResidualVQ` over any quantizer and `FSQ`; the two functions under them; and the
-counter of code use.
+`VectorQuantizer` (arXiv 1711.00937), `FSQ`, `LFQ` and `SimVQ`; `ResidualVQ`, `GroupedVQ` and `SplitVQ` over any of
+them; importers of other codecs' codebooks; the two functions under all; and the counter of code use.
 """
 
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.fsq import FSQ
+from audiovq.quantize.gradients import straight_through
+from audiovq.quantize.grouped import GroupedVQ, SplitVQ
+from audiovq.quantize.importers import dac_quantizer, encodec_quantizer, mimi_quantizer
+from audiovq.quantize.lfq import LFQ
 from audiovq.quantize.output import CodeUsage, VQOutput
 from audiovq.quantize.residual import ResidualVQ
 from audiovq.quantize.search import code_stats, nearest
-from audiovq.quantize.straight_through import straight_through
+from audiovq.quantize.simvq import SimVQ
 from audiovq.quantize.vq import VectorQuantizer
 
 __all__ = [
     "FSQ",
+    "LFQ",
     "CodeUsage",
+    "GroupedVQ",
     "Quantizer",
     "ResidualVQ",
+    "SimVQ",
+    "SplitVQ",
     "VQOutput",
     "VectorQuantizer",
     "code_stats",
+    "dac_quantizer",
+    "encodec_quantizer",
+    "mimi_quantizer",
     "nearest",
     "straight_through",
 ]

@@ -59,7 +59,10 @@ class Quantizer(nn.Module):
 
     @property
     def identity_gradient(self) -> bool:
-        """Whether d z_q / d z is exactly the identity; if not, the quantizer carries a gradient of its own."""
+        """Whether d z_q / d z is exactly the identity; if not, the quantizer carries a gradient of its own.
+
+        If so, `_quantize` gives 0 and no gradient in rows that are masked, whatever they hold.
+        """
         return False
 
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
@@ -91,13 +94,15 @@ class Quantizer(nn.Module):
         self._check_levels(num_quantizers)
         flat_mask = None if mask is None else mask.reshape(-1).bool()
         with self._no_autocast(z):
-            if flat_mask is not None:
-                rows = rows.masked_fill(~flat_mask.unsqueeze(1), 0)  # what stands in padding must not reach a gradient
+            # What stands in padding must not reach a gradient. An identity leaves it where it is: nothing to do then.
+            guard = None if flat_mask is None or self.identity_gradient else ~flat_mask.unsqueeze(1)
+            if guard is not None:
+                rows = rows.masked_fill(guard, 0)
             x = self._project(self.project_in, rows).float()
             out = self._quantize(x, flat_mask, num_quantizers, items=shape[0] if shape else 1)
             z_q = self._project(self.project_out, out.z_q)
-            if flat_mask is not None:
-                z_q = z_q.masked_fill(~flat_mask.unsqueeze(1), 0)
+            if guard is not None:
+                z_q = z_q.masked_fill(guard, 0)
             out.z_q = self._unflatten(z_q.to(self.output_dtype), shape)
         out.codes = self._unflatten(out.codes, shape) if out.codes.ndim == 2 else out.codes.view(shape)
         return out
@@ -128,8 +133,14 @@ class Quantizer(nn.Module):
 
     @contextmanager
     def hold_updates(self) -> Iterator[None]:
-        """Inside, training mode leaves codebooks as they are: for recomputation under activation checkpointing and for
-        all but one micro-batch of gradient accumulation. (A codebook that was never initialised still is, once.)"""
+        """Inside, training mode leaves codebooks as they are. (One that was never initialised still is, once.)
+
+        For all but one micro-batch of gradient accumulation, and for the first pass under activation checkpointing:
+        the recomputation then sees the same codebooks, and learns.
+
+        >>> contexts = lambda: (quantizer.hold_updates(), contextlib.nullcontext())  # of first pass, of recomputation
+        >>> torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+        """
         held = [module for module in self.modules() if isinstance(module, Quantizer)]
         for module in held:
             module._holds += 1

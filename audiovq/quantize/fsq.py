@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from audiovq.quantize.base import Quantizer
-from audiovq.quantize.output import VQOutput, perplexity
+from audiovq.quantize.gradients import straight_through
+from audiovq.quantize.output import VQOutput, code_use
 from audiovq.quantize.search import valid_rows
-from audiovq.quantize.straight_through import straight_through
 
 _MARGIN = 1e-3  # how far tanh may reach past the outermost level, so that it can be reached (as in the authors' code)
 
@@ -66,7 +66,7 @@ class FSQ(Quantizer):
         codes = (digits * self.place).sum(dim=1)
         if mask is not None:
             codes = codes.masked_fill(~mask, -1)
-        stats = self._stats(x.detach(), codes, mask)
+        stats = code_use(codes[valid_rows(x.detach(), mask)], self.codebook_size)
         return VQOutput(z_q, codes, x.new_zeros(()), {}, stats)
 
     def _assign(self, x: Tensor, num_quantizers: int | None) -> Tensor:
@@ -90,13 +90,3 @@ class FSQ(Quantizer):
     def _values(self, digits: Tensor) -> Tensor:
         half = self.base // 2
         return (digits - half).to(torch.float32) * (self.scale / half.to(torch.float32))
-
-    def _stats(self, x: Tensor, codes: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
-        """Statistics from the codes that occur: the codebook may be far larger than memory."""
-        counts = codes[valid_rows(x, mask)].unique(return_counts=True)[1]
-        share_used = torch.tensor([counts.numel() / self.codebook_size], device=x.device)
-        return {
-            "perplexity": perplexity(counts).view(1),
-            "usage": share_used,
-            "restarted": x.new_zeros(1),
-        }

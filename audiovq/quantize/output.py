@@ -20,7 +20,8 @@ class VQOutput:
         codes: int64, the input's shape without the channel axis (`ResidualVQ`: levels stand on the channel axis);
             -1 at masked positions and dropped levels.
         loss: scalar to add to the training loss; the sum of `losses`.
-        losses: its terms by name, weights included: `commitment` (eq. 3, third term) and `codebook` (second term).
+        losses: its terms by name, weights included: `commitment` (eq. 3, third term) and `codebook` (second term);
+            `LFQ` adds `entropy` and `diversity`.
         stats: detached figures of this batch on this process, each [num_quantizers]: `perplexity` (exp of the entropy
             of code use), `usage` (share of codes used), `restarted` (codes replaced in this step).
     """
@@ -41,6 +42,16 @@ def perplexity(counts: Tensor) -> Tensor:
 def usage(counts: Tensor) -> Tensor:
     """Share of codes that were used at least once: counts [..., K] -> [...]."""
     return (counts > 0).to(torch.float32).mean(dim=-1)
+
+
+def code_use(codes: Tensor, codebook_size: int) -> dict[str, Tensor]:
+    """`stats` of one level from the codes that occur, [N] without -1: the codebook may be far larger than memory."""
+    counts = codes.unique(return_counts=True)[1]
+    return {
+        "perplexity": perplexity(counts).view(1),
+        "usage": torch.tensor([counts.numel() / codebook_size], device=codes.device),
+        "restarted": torch.zeros(1, device=codes.device),
+    }
 
 
 class CodeUsage:

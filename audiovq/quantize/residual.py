@@ -10,27 +10,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovq.quantize.base import Quantizer
+from audiovq.quantize.gradients import rotate, straight_through, with_gradient
 from audiovq.quantize.output import VQOutput
-from audiovq.quantize.straight_through import straight_through
-from audiovq.quantize.vq import VectorQuantizer
+from audiovq.quantize.vq import Gradient, Step, VectorQuantizer
 
 
 class ResidualVQ(Quantizer):
     """A stack of quantizers; z_q is the sum of what its levels give, and any prefix of the levels decodes.
 
     Args:
-        quantizers: one per level, all of the same `dim`, taking channels on axis 1 of [N, C].
+        quantizers: one per level, all of the same `dim`, taking channels on axis 1 of [N, C], of one level each.
         dim: channels of the input; if it differs from the levels' dim, one linear layer leads in and one out.
         level_dropout: in training, each item of the batch uses its first n levels only, so that few levels decode well.
             True draws n uniformly from 1..Q; a sequence gives the Q weights of n = 1..Q; False uses all.
         channel_dim: axis of the channels; codes have the levels there: [B, C, F] -> [B, Q, F].
+        gradient: through the sum: "straight-through", or "rotation" (arXiv 2410.06424).
 
     Gradients: residuals are taken from detached outputs, so the commitment loss of every level reaches the input, and
-    one straight-through step around the sum makes d z_q / d z exactly 1. Levels with a gradient of their own (FSQ, or
-    projections) keep it instead, and pass it on through the residuals. Losses are summed over levels.
+    one straight-through step around the sum makes d z_q / d z exactly 1. If a level has a gradient of its own (FSQ, or
+    projections), all levels keep theirs instead and pass it on through the residuals; `gradient` has no say then.
+    Losses are summed over levels.
 
-    Codebooks that wait for k-means are initialised one level per training step, each on the residual of levels that
-    exist; until then the later levels are left out, with code -1.
+    Codebooks that wait for k-means are initialised one level per training step, each on what the levels before it
+    leave; all but the first take part from the step after. Until then their codes are -1.
     """
 
     def __init__(
@@ -40,9 +42,16 @@ class ResidualVQ(Quantizer):
         dim: int | None = None,
         level_dropout: bool | Sequence[float] = False,
         channel_dim: int = 1,
+        gradient: Gradient = "straight-through",
     ) -> None:
         if not quantizers:
             raise ValueError("ResidualVQ needs at least one quantizer")
+        if any(quantizer.num_quantizers > 1 or isinstance(quantizer, ResidualVQ) for quantizer in quantizers):
+            raise ValueError("a level must be a quantizer of one level: give the levels of a stack one by one")
+        if len({id(quantizer) for quantizer in quantizers}) < len(quantizers):
+            raise ValueError("levels share a quantizer: its update at one would change the codes of the next")
+        if gradient not in ("straight-through", "rotation"):
+            raise ValueError(f'gradient is {gradient!r}, want "straight-through" or "rotation"')
         dims = {quantizer.dim for quantizer in quantizers}
         if len(dims) > 1:
             raise ValueError(f"levels have different dim {sorted(dims)}; all need the same")
@@ -50,6 +59,7 @@ class ResidualVQ(Quantizer):
             raise ValueError("levels work on rows [N, C]: leave their channel_dim at 1 and set the stack's")
         inner = dims.pop()
         super().__init__(inner if dim is None else dim, inner, channel_dim)
+        self.gradient = gradient
         self.levels = nn.ModuleList(quantizers)
         self.level_weights = _level_weights(level_dropout, len(quantizers))
 
@@ -63,6 +73,7 @@ class ResidualVQ(Quantizer):
         codebook_dim: int | None = None,
         level_dropout: bool | Sequence[float] = False,
         channel_dim: int = 1,
+        gradient: Gradient = "straight-through",
         **options: Any,
     ) -> ResidualVQ:
         """A stack of `VectorQuantizer`s with these options; `codebook_dim` projects once, around all levels."""
@@ -70,7 +81,7 @@ class ResidualVQ(Quantizer):
         if len(sizes) != num_quantizers:
             raise ValueError(f"codebook_size has {len(sizes)} entries, num_quantizers is {num_quantizers}")
         levels = [VectorQuantizer(codebook_dim or dim, size, **options) for size in sizes]
-        return cls(levels, dim=dim, level_dropout=level_dropout, channel_dim=channel_dim)
+        return cls(levels, dim=dim, level_dropout=level_dropout, channel_dim=channel_dim, gradient=gradient)
 
     @property
     def num_quantizers(self) -> int:
@@ -86,55 +97,102 @@ class ResidualVQ(Quantizer):
 
     @property
     def identity_gradient(self) -> bool:
-        return isinstance(self.project_in, nn.Identity) and all(level.identity_gradient for level in self._levels())
+        unprojected = isinstance(self.project_in, nn.Identity)
+        identity = all(level.identity_gradient for level in self._levels())
+        return unprojected and self.gradient == "straight-through" and identity
 
     def extra_repr(self) -> str:
         weights = None if self.level_weights is None else self.level_weights.tolist()
-        return f"dim={self.dim}, level_weights={weights}, channel_dim={self.channel_dim}"
+        return f"dim={self.dim}, level_weights={weights}, channel_dim={self.channel_dim}, gradient={self.gradient!r}"
 
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
+        waiting = self.training and not self._levels()[0].ready
         active = self._active_levels()
-        last = min(num_quantizers or self.num_quantizers, active)
-        depths = None
-        if self.training and num_quantizers is None and self.ready:  # all levels start on whole batches
+        wanted = num_quantizers or self.num_quantizers
+        masks: list[Tensor | None] = [mask] * min(wanted, active)
+        if self.training and num_quantizers is None and active == self.num_quantizers:  # all start on whole batches
             depths = self._draw_depths(items, x.shape[0], x.device)  # [N], the same for all rows of an item
-
-        identity = all(level.identity_gradient for level in self._levels())
-        residual, total = x, torch.zeros_like(x)
-        codes = torch.full((x.shape[0], num_quantizers or self.num_quantizers), -1, device=x.device)
-        outputs = []
-        for i, level in enumerate(self._levels()[:last]):
-            keep = mask
             if depths is not None:
-                keep = depths > i if mask is None else (depths > i) & mask
-            out = level(residual, keep)
-            part = out.z_q.detach() if identity else out.z_q
-            residual, total = residual - part, total + part
-            codes[:, i] = out.codes
-            outputs.append(out)
+                deeper = [depths > i if mask is None else (depths > i) & mask for i in range(1, active)]
+                masks = [mask, *deeper]
+        plain = self._plain_levels()
+        out, rest = self._sum_of_outputs(x, masks) if plain is None else self._sum_of_steps(plain, x, masks)
+        if not waiting and len(masks) == active:  # a batch that starts one level is too well known to start another
+            self._start_level(active, rest, mask)
+        idle = wanted - len(masks)
+        out.codes = F.pad(out.codes, (0, idle), value=-1)
+        out.stats = {name: F.pad(value, (0, idle)) for name, value in out.stats.items()}
+        return out
 
+    def _sum_of_steps(
+        self, levels: list[VectorQuantizer], x: Tensor, masks: list[Tensor | None]
+    ) -> tuple[VQOutput, Tensor]:
+        """Levels without a gradient of their own: one for the sum, and one buffer for that of all commitment losses.
+
+        Returns also what all of them leave, [N, D].
+        """
+        rest, left, total = x.detach(), torch.empty_like(x), torch.empty_like(x)
+        pull = torch.zeros_like(total) if torch.is_grad_enabled() and x.requires_grad else None
+        commitment = x.new_zeros(())
         losses: dict[str, Tensor] = {}
-        for out in outputs:
+        steps: list[Step] = []
+        for level, mask in zip(levels, masks, strict=False):
+            step = level._step(rest, mask, left, total, first=not steps)
+            rest = left
+            commitment = commitment + level.beta * step.mean_square
+            if pull is not None:
+                weight = 2 * level.beta * step.scale
+                pull = pull.addcmul_(rest, weight) if isinstance(weight, Tensor) else pull.add_(rest, alpha=weight)
+            if step.codebook_loss is not None:
+                losses["codebook"] = losses.get("codebook", 0) + step.codebook_loss
+            steps.append(step)
+        losses["commitment"] = commitment if pull is None else with_gradient(x, commitment, pull)
+        stats = {name: torch.cat([step.stats[name] for step in steps]) for name in steps[0].stats}
+        codes = torch.stack([step.codes for step in steps], dim=1)
+        z_q = self._through(x, total, masks[0])
+        return VQOutput(z_q, codes, sum(losses.values(), x.new_zeros(())), losses, stats), rest
+
+    def _sum_of_outputs(self, x: Tensor, masks: list[Tensor | None]) -> tuple[VQOutput, Tensor]:
+        """Levels that make their losses themselves, and may have gradients that the residuals pass on."""
+        identity = all(level.identity_gradient for level in self._levels())
+        rest, total = x, torch.zeros_like(x)
+        losses: dict[str, Tensor] = {}
+        outputs = []
+        for level, mask in zip(self._levels(), masks, strict=False):
+            out = level(rest, mask)
+            part = out.z_q.detach() if identity else out.z_q
+            rest, total = rest - part, total + part
             for name, value in out.losses.items():
-                losses[name] = losses[name] + value if name in losses else value
-        idle = codes.shape[1] - last
-        stats = {name: F.pad(torch.cat([out.stats[name] for out in outputs]), (0, idle)) for name in outputs[0].stats}
-        loss = sum(losses.values(), x.new_zeros(()))
-        return VQOutput(straight_through(x, total) if identity else total, codes, loss, losses, stats)
+                losses[name] = losses.get(name, 0) + value
+            outputs.append(out)
+        stats = {name: torch.cat([out.stats[name] for out in outputs]) for name in outputs[0].stats}
+        codes = torch.stack([out.codes for out in outputs], dim=1)
+        z_q = self._through(x, total, masks[0]) if identity else total
+        return VQOutput(z_q, codes, sum(losses.values(), x.new_zeros(())), losses, stats), rest
+
+    def _through(self, x: Tensor, total: Tensor, mask: Tensor | None) -> Tensor:
+        return (rotate if self.gradient == "rotation" else straight_through)(x, total, mask)
 
     def _assign(self, x: Tensor, num_quantizers: int | None) -> Tensor:
-        residual, codes = x, []
-        for level in self._levels()[:num_quantizers]:
-            codes.append(level._encode_rows(residual))
-            residual = residual - level._decode_rows(codes[-1])
+        plain = self._plain_levels()
+        rest, codes = x, []
+        for level in (plain or self._levels())[:num_quantizers]:
+            codes.append(level._encode_rows(rest) if plain is None else level._assign(rest, None))
+            rest = rest - (level._decode_rows(codes[-1]) if plain is None else level._lookup(codes[-1]))
         return torch.stack(codes, dim=1)
 
     def _lookup(self, codes: Tensor) -> Tensor:
         inner = self._levels()[0].dim
         total = torch.zeros(codes.shape[0], inner, dtype=torch.float32, device=codes.device)
         for level, of_level in zip(self._levels(), codes.unbind(dim=1), strict=False):
-            total = total + level._decode_rows(of_level)  # the order of forward: the sum is the same to the last bit
+            total = total + self._vectors(level, of_level)  # the order of forward: equal to the last bit
         return total
+
+    def _vectors(self, level: Quantizer, codes: Tensor) -> Tensor:
+        """What a level adds for codes [N]: [N, dim], 0 for -1; in float32 where the stack works on plain rows."""
+        if self._plain_levels() is None:
+            return level._decode_rows(codes)
+        return level._lookup(codes).masked_fill(codes.unsqueeze(1) < 0, 0)
 
     def _levels(self) -> list[Quantizer]:
         return list(self.levels)  # type: ignore[arg-type]
@@ -142,14 +200,26 @@ class ResidualVQ(Quantizer):
     def _has_level_axis(self) -> bool:
         return True
 
+    def _plain_levels(self) -> list[VectorQuantizer] | None:
+        """The levels, if none has a gradient of its own."""
+        levels = [x for x in self._levels() if isinstance(x, VectorQuantizer) and x.identity_gradient]
+        return levels if len(levels) == self.num_quantizers else None
+
     def _active_levels(self) -> int:
-        """How many levels take part: in training, those that are ready and the one that this step initialises."""
+        """How many levels take part: all before the first that waits for its codebook, and the first in any case."""
         if not self.training:
             return self.num_quantizers
-        waiting = [i for i, level in enumerate(self._levels()) if not level.ready]
-        if not waiting:
-            return self.num_quantizers
-        return max(1, waiting[0] if self._holds else waiting[0] + 1)
+        waiting = (i for i, level in enumerate(self._levels()) if not level.ready)
+        return max(1, next(waiting, self.num_quantizers))
+
+    @torch.no_grad()
+    def _start_level(self, index: int, rest: Tensor, mask: Tensor | None) -> None:
+        """In training, make the codebook of a level that waits for it from what the levels before it leave.
+
+        It takes part from the next step on, so that a recomputation of this step meets the same levels.
+        """
+        if self.training and not self._holds and index < self.num_quantizers:
+            self._levels()[index](rest, mask)
 
     def _draw_depths(self, items: int, rows: int, device: torch.device) -> Tensor | None:
         """How many levels each row uses, drawn per item: [N]. None = all."""

@@ -3,16 +3,21 @@
 Equations 1 and 2 of arXiv 1711.00937, without an N x K table: scores live in one small tile that stays in cache.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-_CPU_TILE = (512, 512)  # rows x codes: 1 MB of float32 scores fits a core's L2 cache
-_DEVICE_TILE = (8192, 4096)  # 128 MB: large enough to fill a GPU, small against the features themselves
+# Scores in a tile, and how many codes wide it is at most.
+_CPU_TILE = (2**18, 1024)  # 1 MB of float32 fits a core's L2 cache
+_CENTRED = 2**15  # elements of x that are centred in one call: 128 kB; small calls cost
+_BEHIND = 16  # columns of a table behind the codes: 64 bytes
+_DEVICE_TILE = (2**25, 4096)  # 128 MB: large enough to fill a GPU, small against the features themselves
 
 
 def nearest(x: Tensor, codebook: Tensor) -> Tensor:
@@ -30,7 +35,7 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
     """
     if x.ndim != 2 or codebook.ndim != 2 or x.shape[1] != codebook.shape[1]:
         raise ValueError(f"nearest: x is {list(x.shape)}, codebook is {list(codebook.shape)}; need [N, D] and [K, D]")
-    return torch.ops.audiovq.nearest(x.detach(), codebook.detach())
+    return search(x, search_table(codebook))
 
 
 def code_stats(codes: Tensor, x: Tensor, codebook_size: int, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -59,68 +64,147 @@ def valid_rows(x: Tensor, mask: Tensor | None = None) -> Tensor:
     return finite if mask is None else finite & mask
 
 
-def _nearest(x: Tensor, codebook: Tensor) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False), _full_float32(x.device):
-        # argmin |x - c|^2 = argmax x.c - |c|^2 / 2. Both sides lose the codebook's mean first: distances don't change,
-        # but data far from the origin would otherwise drown its differences in rounding.
-        codebook = codebook.float()
-        mean = codebook.mean(dim=0)
-        centred = codebook - mean
-        bias = centred.square().sum(dim=1).mul_(-0.5)
-        search = _search_numpy if x.device.type == "cpu" else _search_torch
-        return search(x, mean, centred, bias)
+def search_table(codebook: Tensor) -> Tensor:
+    """What `search` needs of a codebook [K, D]: float32 [D + 1, K + 16], to be kept for as long as the codebook stays.
+
+    Column k holds the code without the codebook's mean, then its half squared norm, negative; column K the mean. The
+    other columns keep the rows aligned.
+    """
+    return torch.ops.audiovq.search_table(codebook.detach())
 
 
-def _fake_nearest(x: Tensor, codebook: Tensor) -> Tensor:
-    return x.new_empty(x.shape[0], dtype=torch.int64)
+def direction_table(codebook: Tensor) -> Tensor:
+    """The same for a search by angle: `search` then gives the code with the greatest cosine to each row."""
+    return F.pad(F.normalize(codebook.detach().float(), dim=1).t(), (0, _BEHIND, 0, 1))
 
 
-# An operator of its own, so that torch.export and torch.compile take the search as one node. The decorator
-# torch.library.custom_op would do the same, but its first call imports the compiler: seconds before any output.
-torch.library.define("audiovq::nearest", "(Tensor x, Tensor codebook) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
-torch.library.impl("audiovq::nearest", "default", _nearest)
-torch.library.register_fake("audiovq::nearest", _fake_nearest)
+def search(x: Tensor, table: Tensor) -> Tensor:
+    """`nearest` with the table of the codebook in place of the codebook."""
+    return torch.ops.audiovq.search(x.detach(), table)
 
 
-def _search_numpy(x: Tensor, mean: Tensor, centred: Tensor, bias: Tensor) -> Tensor:
-    """The CPU search: torch multiplies, numpy takes argmax of the same memory (ten times faster than torch's)."""
-    rows, width = _tile(x.shape[0], centred.shape[0], _CPU_TILE)
+class TableCache:
+    """Keeps the table of a small codebook between calls, for streams that bring a vector at a time.
+
+    The codebook is compared with the one that the table was made of: version counters miss writes through `.data`,
+    as weight averaging makes them, and comparing costs little beside a search. Large codebooks, whose searches are
+    long beside making the table, are not kept.
+    """
+
+    LARGEST = 2**17  # elements
+
+    def __init__(self, build: Callable[[Tensor], Tensor]) -> None:
+        self.build = build
+        self._kept: tuple[Tensor, Tensor] | None = None
+
+    def get(self, codebook: Tensor, *, keep: bool) -> Tensor:
+        """The table of `codebook` [K, D], kept for the next call if `keep`."""
+        if torch.compiler.is_compiling():
+            return self.build(codebook)
+        if not keep or codebook.numel() > self.LARGEST:
+            self._kept = None
+            return self.build(codebook)
+        kept = self._kept
+        if kept is None or not _same(kept[0], codebook):
+            codebook = codebook.detach().clone()
+            self._kept = kept = codebook, self.build(codebook)
+        return kept[1]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if a.device != b.device or a.dtype != b.dtype:
+        return False
+    if a.device.type == "cpu":  # numpy is four times faster
+        return np.array_equal(a.detach().numpy(), b.detach().numpy())
+    return torch.equal(a, b)
+
+
+def _search_table(codebook: Tensor) -> Tensor:
+    # argmin |x - c|^2 = argmax x.c - |c|^2 / 2. Both sides lose the codebook's mean first: distances don't change, but
+    # data far from the origin would otherwise drown its differences in rounding. The half norm stands in a column of
+    # its own, which meets a column of ones: one product then gives the scores, and no pass over them adds a bias.
+    k, dim = codebook.shape
+    table = codebook.new_zeros(dim + 1, k + _BEHIND, dtype=torch.float32)
+    mean = codebook.mean(dim=0, dtype=torch.float32)
+    table[:dim, k] = mean
+    for first in range(0, k, 1024):  # by parts: differences and squares of all of a large codebook take memory
+        centred = codebook[first : first + 1024] - mean
+        table[:dim, first : min(first + 1024, k)] = centred.t()
+        table[dim, first : min(first + 1024, k)] = centred.square().sum(dim=1) / -2
+    return table
+
+
+def _search(x: Tensor, table: Tensor) -> Tensor:
+    with _no_autocast(x.device), _full_float32(x.device):
+        if x.device.type != "cpu":
+            return _search_device(x, table)
+        if x.shape[0] * table.shape[1] > _CPU_TILE[0] // 16:
+            return _search_cpu(x, table)
+        return _search_few(x, table)
+
+
+def _search_few(x: Tensor, table: Tensor) -> Tensor:
+    """Fewest calls, for a stream that brings a vector at a time."""
+    k = table.shape[1] - _BEHIND
+    codes, bias = table[:, :k].split_with_sizes((x.shape[1], 1))
+    return torch.from_numpy(torch.addmm(bias, x - table[:-1, k], codes).numpy().argmax(1))
+
+
+def _search_cpu(x: Tensor, table: Tensor) -> Tensor:
+    """torch multiplies, numpy takes the argmax of the same memory (ten times faster than torch's)."""
+    count, dim = x.shape
+    k = table.shape[1] - _BEHIND
+    mean = table[:dim, k].contiguous()
+    rows, width = _tile(count, k, _CPU_TILE)
+    parts = table[:, :k].split(width, dim=1)
+    chunk = max(rows, _CENTRED // (dim + 1) // rows * rows)
+    codes = torch.empty(count, dtype=torch.int64)
+    found = codes.numpy()
+    with_one = torch.ones(min(chunk, count), dim + 16 - dim % 16)[:, : dim + 1]  # aligned rows
+    centred = with_one[:, :dim]
     scores = torch.empty(rows * width)
-    codes = np.empty(x.shape[0], dtype=np.int64)
-    for start in range(0, x.shape[0], rows):
-        block = x[start : start + rows].float() - mean
-        n = block.shape[0]
-        best = codes[start : start + n]
-        best_score = None
-        for first in range(0, centred.shape[0], width):
-            part = centred[first : first + width]
-            k = part.shape[0]
-            # A contiguous view, so that numpy doesn't copy it; rows of the tile are the scores of one vector.
-            tile = torch.addmm(bias[first : first + k], block, part.t(), out=scores[: n * k].view(n, k)).numpy()
-            index = tile.argmax(axis=1)
-            if centred.shape[0] <= width:
-                best[:] = index
-                continue
-            score = tile[np.arange(n), index]
-            if best_score is None:
-                best[:], best_score = index, score
-            else:
-                better = score > best_score  # strictly, so that the lowest index wins a tie
-                best[better] = index[better] + first
-                best_score[better] = score[better]
-    return torch.from_numpy(codes)
+    for start in range(0, count, chunk):
+        n = min(chunk, count - start)
+        torch.sub(x[start : start + n], mean, out=centred[:n])
+        for first in range(0, n, rows):
+            stop = min(first + rows, n)
+            _best_of_rows(with_one[first:stop], parts, scores, found[start + first : start + stop])
+    return codes
 
 
-def _search_torch(x: Tensor, mean: Tensor, centred: Tensor, bias: Tensor) -> Tensor:
+def _best_of_rows(x: Tensor, parts: Sequence[Tensor], scores: Tensor, best: NDArray[np.int64]) -> None:
+    """Rows x [n, D + 1] against the codebook's parts, each [D + 1, <= width] -> best [n]; scores is room for a tile."""
+    n = x.shape[0]
+    best_score = np.full(n if len(parts) > 1 else 0, -np.inf, dtype=np.float32)
+    best[:] = first = 0
+    for part in parts:
+        width = part.shape[1]
+        # a contiguous view, so that numpy doesn't copy it; a row of the tile holds the scores of one vector
+        tile = torch.mm(x, part, out=scores[: n * width].view(n, width)).numpy()
+        if len(parts) == 1:
+            tile.argmax(1, best)
+            return
+        index = tile.argmax(1)
+        score = tile[np.arange(n), index]
+        better = score > best_score  # strictly, so that the lowest index wins a tie
+        np.copyto(best, index + first, where=better)
+        np.copyto(best_score, score, where=better)
+        first += width
+
+
+def _search_device(x: Tensor, table: Tensor) -> Tensor:
     """The plain definition of the tiled search, for every device but the CPU."""
-    rows, width = _tile(x.shape[0], centred.shape[0], _DEVICE_TILE)
+    dim = x.shape[1]
+    k = table.shape[1] - _BEHIND
+    codes_at, bias, mean = table[:dim, :k], table[dim, :k], table[:dim, k]
+    rows, width = _tile(x.shape[0], k, _DEVICE_TILE)
     codes = torch.empty(x.shape[0], dtype=torch.int64, device=x.device)
     for start in range(0, x.shape[0], rows):
-        block = x[start : start + rows].float() - mean
-        best_score, best = torch.addmm(bias[:width], block, centred[:width].t()).max(dim=1)
-        for first in range(width, centred.shape[0], width):
+        block = x[start : start + rows] - mean
+        best_score, best = torch.addmm(bias[:width], block, codes_at[:, :width]).max(dim=1)
+        for first in range(width, k, width):
             last = first + width
-            score, index = torch.addmm(bias[first:last], block, centred[first:last].t()).max(dim=1)
+            score, index = torch.addmm(bias[first:last], block, codes_at[:, first:last]).max(dim=1)
             better = score > best_score
             best = torch.where(better, index + first, best)
             best_score = torch.where(better, score, best_score)
@@ -128,28 +212,57 @@ def _search_torch(x: Tensor, mean: Tensor, centred: Tensor, bias: Tensor) -> Ten
     return codes
 
 
+def _fake_search_table(codebook: Tensor) -> Tensor:
+    return codebook.new_empty(codebook.shape[1] + 1, codebook.shape[0] + _BEHIND, dtype=torch.float32)
+
+
+def _fake_search(x: Tensor, table: Tensor) -> Tensor:
+    return x.new_empty(x.shape[0], dtype=torch.int64)
+
+
+def _register(name: str, signature: str, implementation: Callable[..., Tensor], fake: Callable[..., Tensor]) -> None:
+    """An operator of our own, so that torch.export and torch.compile take it as one node.
+
+    The decorator torch.library.custom_op would do the same, but its first call imports the compiler: seconds before
+    any output.
+    """
+    torch.library.define(name, signature, tags=torch.Tag.pt2_compliant_tag)
+    torch.library.impl(name, "default", implementation)
+    torch.library.register_fake(name, fake)
+
+
+_register("audiovq::search_table", "(Tensor codebook) -> Tensor", _search_table, _fake_search_table)
+_register("audiovq::search", "(Tensor x, Tensor table) -> Tensor", _search, _fake_search)
+
+
 def _tile(n: int, k: int, largest: tuple[int, int]) -> tuple[int, int]:
     """Rows and codes of a tile; codes are shared out evenly, so that no tile is a sliver with other rounding."""
-    tiles = -(-k // largest[1])
-    return max(1, min(n, largest[0])), -(-k // tiles)
+    area, widest = largest
+    width = -(-k // -(-k // widest))
+    return max(1, min(n, area // width)), width
 
 
-@contextmanager
-def _full_float32(device: torch.device) -> Iterator[None]:
+def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+
+
+def _full_float32(device: torch.device) -> AbstractContextManager[Any]:
     """Turn off TF32 and bfloat16 inside float32 products: they change about one index in a hundred."""
     matmul: Any = getattr(torch.backends.mkldnn if device.type == "cpu" else torch.backends.cuda, "matmul", None)
     if hasattr(matmul, "fp32_precision"):  # torch >= 2.9: the older call raises once somebody has used this one
-        before, full = matmul.fp32_precision, "ieee"
+        before = matmul.fp32_precision
+        if before in ("ieee", "none"):
+            return nullcontext()
+        return _set_and_restore(lambda precision: setattr(matmul, "fp32_precision", precision), "ieee", before)
+    before = torch.get_float32_matmul_precision()
+    if before == "highest":
+        return nullcontext()
+    return _set_and_restore(torch.set_float32_matmul_precision, "highest", before)
 
-        def choose(precision: str) -> None:
-            matmul.fp32_precision = precision
 
-    else:
-        before, full, choose = torch.get_float32_matmul_precision(), "highest", torch.set_float32_matmul_precision
-    if before in (full, "none"):
-        yield
-        return
-    choose(full)
+@contextmanager
+def _set_and_restore(choose: Callable[[str], None], wanted: str, before: str) -> Iterator[None]:
+    choose(wanted)
     try:
         yield
     finally:

@@ -3,6 +3,7 @@ and a codebook that learns by its loss (eq. 3) or by moving averages (appendix A
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,10 +12,33 @@ from torch import Tensor, nn
 
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.distributed import all_reduce_sum, sample_rows
+from audiovq.quantize.gradients import rotate, straight_through, unit_rows, with_gradient, zero_rows_
 from audiovq.quantize.kmeans import kmeans
 from audiovq.quantize.output import VQOutput, perplexity, usage
-from audiovq.quantize.search import code_stats, nearest, valid_rows
-from audiovq.quantize.straight_through import straight_through
+from audiovq.quantize.search import TableCache, code_stats, direction_table, search, search_table, valid_rows
+
+Gradient = Literal["straight-through", "rotation"]
+
+
+_CHUNK = 2**16  # elements of looked-up vectors on a CPU: no N x D tensor is needed for them, and they stay in cache
+
+
+@dataclass
+class Step:
+    """What one quantization of rows gives besides the vectors, before any gradient.
+
+    Attributes:
+        codes: [N], -1 where masked.
+        mean_square: of what the codes leave, over valid rows; scale: 1 / (valid rows * D), what makes the sum a mean.
+        stats: as `VQOutput.stats`.
+        codebook_loss: eq. 3's second term, with its gradient; None with moving averages.
+    """
+
+    codes: Tensor
+    mean_square: Tensor
+    scale: float | Tensor
+    stats: dict[str, Tensor]
+    codebook_loss: Tensor | None
 
 
 class VectorQuantizer(Quantizer):
@@ -32,6 +56,10 @@ class VectorQuantizer(Quantizer):
         kmeans_init: initialise the codebook by k-means on the first training batch; until then, eval mode raises.
         restart_threshold: a code used less than this share of uniform use (by the moving average) is replaced by a
             random vector of the batch; 0 = never.
+        distance: "l2", or "cosine": a vector gets the code of the greatest cosine.
+        unit_length: with "cosine", vectors and codes are scaled to length 1 before anything else (as in ViT-VQGAN,
+            arXiv 2110.04627); if False, the angle decides the search alone, as in DAC (arXiv 2306.06546).
+        gradient: through the choice of a code: "straight-through", or "rotation" (arXiv 2410.06424).
 
     In training, results and losses come from the codebook as it was before the step. Several processes hold the same
     codebook bit for bit after every step, as long as all of them call it in training mode equally often.
@@ -54,6 +82,9 @@ class VectorQuantizer(Quantizer):
         decay: float = 0.99,
         kmeans_init: bool = True,
         restart_threshold: float = 0.03,
+        distance: Literal["l2", "cosine"] = "l2",
+        unit_length: bool = True,
+        gradient: Gradient = "straight-through",
     ) -> None:
         if codebook_size < 1 or dim < 1:
             raise ValueError(f"dim is {dim}, codebook_size is {codebook_size}; both must be at least 1")
@@ -63,6 +94,10 @@ class VectorQuantizer(Quantizer):
             raise ValueError(f"decay is {decay}, want a number between 0 and 1")
         if not 0 <= restart_threshold < 1:
             raise ValueError(f"restart_threshold is {restart_threshold}, want a share of uniform use in [0, 1)")
+        if distance not in ("l2", "cosine"):
+            raise ValueError(f'distance is {distance!r}, want "l2" or "cosine"')
+        if gradient not in ("straight-through", "rotation"):
+            raise ValueError(f'gradient is {gradient!r}, want "straight-through" or "rotation"')
         codebook_dim = dim if codebook_dim is None else codebook_dim
         super().__init__(dim, codebook_dim, channel_dim)
         self.codebook_dim = codebook_dim
@@ -71,10 +106,14 @@ class VectorQuantizer(Quantizer):
         self.decay = decay
         self.kmeans_init = kmeans_init
         self.restart_threshold = restart_threshold
+        self.distance = distance
+        self.unit_length = unit_length and distance == "cosine"
+        self.gradient = gradient
+        self._tables = TableCache(search_table if distance == "l2" else direction_table)
 
         codebook = torch.zeros(codebook_size, codebook_dim, dtype=torch.float32)
         if not kmeans_init:
-            codebook.uniform_(-1 / codebook_size, 1 / codebook_size)
+            codebook = self._unit(codebook.uniform_(-1 / codebook_size, 1 / codebook_size))
         if update == "ema":
             self.register_buffer("codebook", codebook)
             self.register_buffer("ema_sums", codebook.clone())
@@ -96,35 +135,77 @@ class VectorQuantizer(Quantizer):
 
     @property
     def identity_gradient(self) -> bool:
-        return self.codebook_dim == self.dim
+        return self.codebook_dim == self.dim and self.distance == "l2" and self.gradient == "straight-through"
 
     def extra_repr(self) -> str:
         return (
             f"{self.dim}, {self.codebook_size}, codebook_dim={self.codebook_dim}, channel_dim={self.channel_dim}, "
             f"beta={self.beta}, update={self.update!r}, decay={self.decay}, kmeans_init={self.kmeans_init}, "
-            f"restart_threshold={self.restart_threshold}"
+            f"restart_threshold={self.restart_threshold}, distance={self.distance!r}, "
+            f"unit_length={self.unit_length}, gradient={self.gradient!r}"
         )
 
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
-        z_e = x.detach()
+        x = self._unit(x)
+        rest, e = torch.empty_like(x), torch.empty_like(x)
+        step = self._step(x.detach(), mask, rest, e, first=True)
+        commitment = self.beta * step.mean_square
+        losses = {"commitment": with_gradient(x, commitment, rest, 2 * self.beta * step.scale)}
+        if step.codebook_loss is not None:
+            losses["codebook"] = step.codebook_loss
+        through = rotate if self.gradient == "rotation" else straight_through
+        return VQOutput(through(x, e, mask), step.codes, sum(losses.values(), x.new_zeros(())), losses, step.stats)
+
+    def _step(self, z_e: Tensor, mask: Tensor | None, rest: Tensor, total: Tensor, *, first: bool) -> Step:
+        """Quantize rows [N, D] (unit vectors if by cosine) and, in training mode, update the codebook.
+
+        Writes what the codes leave of z_e into `rest` (it may be z_e itself), 0 where masked, and writes the codes'
+        vectors into `total`, or adds them if not `first`; both from the codebook as it was before the step.
+        """
         learn = self.training and not self._holds
         if self.training and not self.ready:
             self._initialise(z_e, mask)
             learn = False  # this batch is already in the codebook
-        codes = self._assign(z_e, num_quantizers)
-        if mask is not None:
-            codes = codes.masked_fill(~mask, -1)
-        e = self._lookup(codes)
-
-        losses = {"commitment": self.beta * _mean_square(x - e.detach(), mask)}  # eq. 3, third term
-        if self.update == "loss":
-            losses["codebook"] = _mean_square(z_e - e, mask)  # eq. 3, second term
-
-        counts, sums = code_stats(codes, z_e, self.codebook_size)
+        with torch.no_grad():
+            codes = self._assign(z_e, None)
+            scale: float | Tensor = 1 / max(z_e.numel(), 1)
+            if mask is not None:
+                codes.masked_fill_(~mask, -1)
+                scale = 1 / (mask.sum().clamp(min=1) * z_e.shape[1])
+            counts, sums = code_stats(codes, z_e, self.codebook_size)
+        codebook = self.codebook if not self.unit_length else self._unit(self.codebook.clone())  # restarts write to it
+        # The gradient of sum |z_e - e|^2 with respect to the codebook needs only what each code received.
+        direction = counts.unsqueeze(1) * codebook.detach() - sums if self.update == "loss" else None
         stats = {"perplexity": perplexity(counts).view(1), "usage": usage(counts).view(1)}
-        restarted = self._learn(z_e, mask, counts, sums) if learn else 0
-        stats["restarted"] = torch.full((1,), float(restarted), device=x.device)
-        return VQOutput(straight_through(x, e.detach()), codes, sum(losses.values(), x.new_zeros(())), losses, stats)
+        with torch.no_grad():
+            revived = self._count(z_e, mask, counts, sums) if learn else None
+            mean_square = self._subtract(codes, z_e, mask, rest, total, first) * scale
+        loss = None if direction is None else with_gradient(codebook, mean_square, direction, 2 * scale)
+        restarted = 0 if revived is None else self._move(counts, sums, *revived)
+        stats["restarted"] = torch.full((1,), float(restarted), device=z_e.device)
+        return Step(codes, mean_square, scale, stats, loss)
+
+    def _subtract(
+        self, codes: Tensor, z_e: Tensor, mask: Tensor | None, rest: Tensor, total: Tensor, first: bool
+    ) -> Tensor:
+        """rest = z_e - e and total = e (or += e), both 0 (or as it was) where masked; returns |rest|^2."""
+        parts = [slice(None)]
+        if z_e.device.type == "cpu" and not torch.compiler.is_compiling():
+            chunk = max(1, _CHUNK // z_e.shape[1])
+            parts = [slice(start, start + chunk) for start in range(0, len(z_e), chunk)]
+        square = z_e.new_zeros(())
+        for part in parts:
+            e = self._lookup(codes[part])
+            torch.sub(z_e[part], e, out=rest[part])
+            if mask is not None:
+                zero_rows_(rest[part], mask[part])
+                zero_rows_(e, mask[part])
+            if first:
+                total[part] = e
+            else:
+                total[part] += e
+            square = square + torch.linalg.vector_norm(rest[part]).square()
+        return square
 
     def _assign(self, x: Tensor, num_quantizers: int | None) -> Tensor:
         if not self.ready:
@@ -132,42 +213,49 @@ class VectorQuantizer(Quantizer):
                 "the codebook waits for k-means on its first training batch: train for a step or load a checkpoint "
                 "first, or construct the quantizer with kmeans_init=False"
             )
-        return nearest(x, self.codebook)
+        return search(x, self._tables.get(self.codebook, keep=not self.training))
 
     def _lookup(self, codes: Tensor) -> Tensor:
-        return F.embedding(codes.clamp(min=0), self.codebook)
+        return self._unit(F.embedding(codes.clamp(min=0), self.codebook))
 
-    @torch.no_grad()
-    def _learn(self, x: Tensor, mask: Tensor | None, counts: Tensor, sums: Tensor) -> int:
-        """Update moving averages and, with update="ema", the codebook; restart dead codes. Returns how many."""
+    def _unit(self, rows: Tensor) -> Tensor:
+        return unit_rows(rows) if self.unit_length else rows
+
+    def _count(self, x: Tensor, mask: Tensor | None, counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """First half of an update: sum over ranks, follow the use of each code, and choose what replaces dead ones.
+
+        Returns the dead codes [n] and a random valid row of x for each [n, D]; all ranks the same.
+        """
         all_reduce_sum(counts, sums)
         self.ema_counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)  # N_i of A.1
+        dead = (self.ema_counts < self.restart_threshold * self.ema_counts.mean()).nonzero().squeeze(1)
+        if len(dead) == 0:
+            return dead, x[:0]
+        rows = sample_rows(x, valid_rows(x, mask), len(dead))
+        return dead[: len(rows)], rows
+
+    @torch.no_grad()
+    def _move(self, counts: Tensor, sums: Tensor, dead: Tensor, rows: Tensor) -> int:
+        """Second half: move the codes of a codebook with update="ema", and restart the dead. Returns how many."""
         if self.update == "ema":
             self.ema_sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)  # m_i
             # e_i = m_i / N_i. A code that received nothing stays: both sides shrank alike. So N_i >= 1 - decay wherever
             # we divide, and no smoothing is needed.
             used = (counts > 0).unsqueeze(1)
-            mean = self.ema_sums / self.ema_counts.unsqueeze(1)
+            mean = self._unit(self.ema_sums / self.ema_counts.unsqueeze(1))
             self.codebook.copy_(torch.where(used, mean, self.codebook))
-        return self._restart(x, mask) if self.restart_threshold else 0
-
-    def _restart(self, x: Tensor, mask: Tensor | None) -> int:
-        """Replace codes of too little use by random rows of x, and give each the weight of a code in uniform use."""
-        uniform = self.ema_counts.mean()
-        dead = (self.ema_counts < self.restart_threshold * uniform).nonzero().squeeze(1)  # the same on all ranks
-        if len(dead) == 0:
-            return 0
-        rows = sample_rows(x, valid_rows(x, mask), len(dead))
-        dead = dead[: len(rows)]
-        self.codebook.data[dead] = rows
-        self.ema_counts[dead] = uniform
-        if self.update == "ema":
-            self.ema_sums[dead] = rows * uniform  # otherwise the next update would undo the restart
+        if len(dead):
+            uniform = self.ema_counts.mean()  # each gets the weight of a code in uniform use
+            self.codebook.data[dead] = rows
+            self.ema_counts[dead] = uniform
+            if self.update == "ema":
+                self.ema_sums[dead] = rows * uniform  # otherwise the next update would undo the restart
         return len(dead)
 
     @torch.no_grad()
     def _initialise(self, x: Tensor, mask: Tensor | None) -> None:
-        codebook, counts = kmeans(x, self.codebook_size, valid_rows(x, mask))
+        centres, counts = kmeans(x, self.codebook_size, valid_rows(x, mask))
+        codebook = self._unit(centres)
         self.codebook.data.copy_(codebook)
         self.ema_counts.copy_(counts.clamp(min=1))
         if self.update == "ema":
@@ -178,11 +266,3 @@ class VectorQuantizer(Quantizer):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._ready = not self.initialised.is_meta and bool(self.initialised)
-
-
-def _mean_square(difference: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of squares over the valid rows of [N, D]; 0 if there are none."""
-    if mask is None:
-        return difference.square().mean() if difference.numel() else difference.sum()
-    kept = difference.masked_fill(~mask.unsqueeze(1), 0)
-    return kept.square().sum() / (mask.sum().clamp(min=1) * difference.shape[1])

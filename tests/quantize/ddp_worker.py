@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import naive
 import torch
 import torch.distributed as dist
 
@@ -50,16 +51,33 @@ def train(quantizers: dict[str, Quantizer], rank: int) -> dict:
     return {"history": history, "restarted": restarted}
 
 
+def build_naive() -> dict[str, naive.EMA]:
+    return {
+        "asks when built": naive.AsksForRanksWhenBuilt(START),
+        "broadcasts once": naive.BroadcastsOnce(START),
+    }
+
+
+def train_naive(quantizers: dict[str, naive.EMA], rank: int) -> dict:
+    """The codebooks after some steps on rows that are all finite: naive ones survive no others."""
+    for quantizer in quantizers.values():
+        for step in range(3, STEPS):
+            quantizer(data(rank, step))
+    return {name: quantizer.codebook for name, quantizer in quantizers.items()}
+
+
 def main() -> None:
     rank, world_size, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
-    built_before = build()
+    built_before, naive_before = build(), build_naive()
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=world_size)
     use = CodeUsage([4])
     use.update(torch.tensor([2 * rank, 2 * rank + 1]))
     result = {
         "before": train(built_before, rank),
         "after": train(build(), rank),
+        "naive before": train_naive(naive_before, rank),
+        "naive after": train_naive(build_naive(), rank),
         "usage": use.compute(reduce=True),
         "usage_here": use.compute(),
     }

@@ -9,13 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audiovq.quantize import FSQ, Quantizer, ResidualVQ, VectorQuantizer
+from audiovq.quantize import FSQ, LFQ, GroupedVQ, Quantizer, ResidualVQ, SimVQ, SplitVQ, VectorQuantizer
 
 DIM = 12
 KINDS: dict[str, Callable[[int], Quantizer]] = {
     "ema": lambda c: VectorQuantizer(DIM, 40, channel_dim=c),
     "loss": lambda c: VectorQuantizer(DIM, 40, channel_dim=c, update="loss"),
     "projected": lambda c: VectorQuantizer(DIM, 40, codebook_dim=5, channel_dim=c),
+    "cosine": lambda c: VectorQuantizer(DIM, 40, channel_dim=c, distance="cosine"),
+    "cosine-loss": lambda c: VectorQuantizer(DIM, 40, channel_dim=c, distance="cosine", update="loss"),
+    "rotation": lambda c: VectorQuantizer(DIM, 40, channel_dim=c, gradient="rotation"),
+    "residual-rotation": lambda c: ResidualVQ.of(DIM, 3, 40, channel_dim=c, gradient="rotation"),
+    "residual-cosine": lambda c: ResidualVQ.of(DIM, 3, 40, channel_dim=c, distance="cosine"),
     "residual": lambda c: ResidualVQ.of(DIM, 3, (40, 30, 20), channel_dim=c),
     "residual-dropout": lambda c: ResidualVQ.of(DIM, 3, 40, level_dropout=True, channel_dim=c),
     "residual-projected-once": lambda c: ResidualVQ.of(DIM, 3, 40, codebook_dim=6, channel_dim=c),
@@ -24,6 +29,19 @@ KINDS: dict[str, Callable[[int], Quantizer]] = {
     ),
     "fsq": lambda c: FSQ(DIM, [5, 4, 3], channel_dim=c),
     "residual-fsq": lambda c: ResidualVQ([FSQ(4, [5] * 4), FSQ(4, [5] * 4, scale=0.25)], dim=DIM, channel_dim=c),
+    "simvq": lambda c: SimVQ(DIM, 40, channel_dim=c),
+    "simvq-projected": lambda c: SimVQ(DIM, 40, codebook_dim=5, channel_dim=c),
+    "residual-simvq": lambda c: ResidualVQ([SimVQ(6, 40) for _ in range(3)], dim=DIM, channel_dim=c),
+    "lfq": lambda c: LFQ(DIM, DIM, channel_dim=c),
+    "lfq-projected": lambda c: LFQ(DIM, 6, channel_dim=c),
+    "residual-lfq": lambda c: ResidualVQ([LFQ(6, 6, scale=0.5**i) for i in range(3)], dim=DIM, channel_dim=c),
+    "grouped": lambda c: GroupedVQ([VectorQuantizer(5, 40), VectorQuantizer(7, 30)], channel_dim=c),
+    "grouped-residual": lambda c: GroupedVQ([ResidualVQ.of(6, 3, 40) for _ in range(2)], channel_dim=c),
+    "grouped-dropout": lambda c: GroupedVQ([ResidualVQ.of(4, 2, 40, level_dropout=True) for _ in "abc"], channel_dim=c),
+    "grouped-mixed": lambda c: GroupedVQ([FSQ(3, [5] * 3), ResidualVQ.of(4, 2, 20), LFQ(6, 4)], dim=DIM, channel_dim=c),
+    "split": lambda c: SplitVQ(
+        [ResidualVQ.of(DIM, 1, 40, codebook_dim=4), ResidualVQ.of(DIM, 3, 30, codebook_dim=4)], channel_dim=c
+    ),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -64,7 +82,7 @@ def test_codes_stay_below_the_sizes_that_the_quantizer_states(kind: str) -> None
         assert 0 <= by_level[:, level].min() < by_level[:, level].max() < size
 
 
-@pytest.mark.parametrize("kind", ["ema", "loss", "residual", "residual-dropout"])
+@pytest.mark.parametrize("kind", ["ema", "loss", "residual", "residual-dropout", "grouped", "grouped-residual"])
 def test_quantizing_beats_silence(kind: str) -> None:
     """A few steps bring z_q nearer to z than 0 is. (Projections and FSQ's bound would need an encoder that learns.)"""
     quantizer = trained(kind)
@@ -192,7 +210,7 @@ def test_autocast_changes_nothing(kind: str) -> None:
 
 
 @every_kind
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_a_cast_of_the_model_leaves_the_state_in_float32(kind: str, dtype: torch.dtype) -> None:
     quantizer = trained(kind)
     before = copy.deepcopy(quantizer.state_dict())
@@ -216,7 +234,8 @@ def test_one_vector_of_nan_leaves_the_others_alone(kind: str) -> None:
     mask[1, 3] = False
     torch.manual_seed(9)
     expected = clean(z, mask)
-    z[1, 0, 3] = float("nan")
+    channels = slice(None) if kind.startswith("grouped") else 0  # each group judges its own channels
+    z[1, channels, 3] = float("nan")
     torch.manual_seed(9)
     out = quantizer(z)
     assert torch.equal(out.z_q.movedim(1, -1)[mask], expected.z_q.movedim(1, -1)[mask])
@@ -266,7 +285,10 @@ class _Decode(_Encode):
         return self.quantizer.decode(codes)
 
 
-@pytest.mark.parametrize("kind", ["ema", "projected", "residual-projected-once", "residual-fsq"])
+@pytest.mark.parametrize(
+    "kind",
+    ["ema", "projected", "residual-projected-once", "residual-fsq", "simvq", "residual-lfq", "grouped-mixed", "split"],
+)
 def test_encode_and_decode_export_with_any_length(kind: str) -> None:
     quantizer = trained(kind)
     frames = torch.export.Dim("frames", min=2, max=4096)

@@ -1,4 +1,4 @@
-"""Two gloo processes with data of their own hold the same codebook, bit for bit, after every step."""
+"""Two gloo processes with data of their own hold the same codebook, bit for bit, after every step (pitfall P24)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ddp_worker
 import pytest
 import torch
 
 from audiovq.quantize import VectorQuantizer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-WORKER = Path(__file__).with_name("ddp_worker.py")
+WORKER = Path(ddp_worker.__file__)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,18 @@ def test_ranks_agree_after_every_step(ranks: list[dict], built: str, kind: str) 
     assert any(not torch.equal(histories[0][0][name], histories[0][-1][name]) for name in histories[0][0])
 
 
+def test_ranks_of_the_naive_forms_drift(ranks: list[dict]) -> None:
+    """P24: one asked for ranks when it was built, too early; the other makes them alike once and no more."""
+
+    def drift(built: str, kind: str) -> float:
+        return (ranks[0][built][kind] - ranks[1][built][kind]).abs().max().item()
+
+    assert drift("naive before", "asks when built") > 0.5
+    assert drift("naive after", "asks when built") == 0
+    assert drift("naive before", "broadcasts once") > 0.5
+    assert drift("naive after", "broadcasts once") > 0.5
+
+
 def test_codes_were_restarted_on_the_way(ranks: list[dict]) -> None:
     assert ranks[0]["before"]["restarted"] > 0
     assert ranks[0]["before"]["restarted"] == ranks[1]["before"]["restarted"]
@@ -65,11 +78,6 @@ def test_restarts_draw_distinct_kept_rows_from_all_ranks(ranks: list[dict]) -> N
 
 
 def test_two_ranks_learn_what_one_process_learns_from_all_data(ranks: list[dict]) -> None:
-    sys.path.insert(0, str(WORKER.parent))
-    try:
-        import ddp_worker
-    finally:
-        sys.path.pop(0)
     vq = VectorQuantizer(4, 8, channel_dim=-1, kmeans_init=False, restart_threshold=0)
     vq.codebook.copy_(ddp_worker.START)
     vq.ema_sums.copy_(ddp_worker.START)

@@ -25,16 +25,6 @@ def test_every_code_decodes_to_its_own_vector_and_back(levels: list[int]) -> Non
     assert torch.equal(fsq.decode((digits * fsq.place).sum(dim=1)), values)
 
 
-@pytest.mark.parametrize("levels", [[3, 5, 7], [4, 6, 8], [2, 2, 2]])
-def test_every_value_can_be_reached(levels: list[int]) -> None:
-    fsq = FSQ(3, levels, channel_dim=-1)
-    z = torch.linspace(-12, 12, 5001).unsqueeze(1).expand(-1, 3)
-    digits = fsq.encode(z).unsqueeze(1) // fsq.place % fsq.base
-    for channel, count in enumerate(levels):
-        assert (digits[:, channel].diff() >= 0).all()  # larger input, larger digit
-        assert digits[:, channel].unique().tolist() == list(range(count))
-
-
 def test_odd_levels_round_the_bounded_input() -> None:
     fsq = FSQ(2, [5, 7], channel_dim=-1)
     z = torch.randn(500, 2)
@@ -64,16 +54,6 @@ def test_extreme_inputs_give_codes_in_range() -> None:
     codes = fsq.encode(z)
     assert ((codes >= 0) & (codes < 24)).all()
     assert torch.equal(codes[0], codes[1])
-
-
-def test_a_codebook_larger_than_memory_costs_nothing() -> None:
-    fsq = FSQ(8, [64] * 8, channel_dim=-1)
-    assert fsq.codebook_size == 2**48
-    z = torch.randn(100, 8)
-    out = fsq(z)
-    assert torch.equal(fsq.decode(out.codes), out.z_q)
-    assert out.stats["perplexity"].item() == pytest.approx(100, rel=1e-4)
-    assert not fsq.state_dict()
 
 
 @pytest.mark.parametrize(

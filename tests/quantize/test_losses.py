@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audiovq.quantize import VectorQuantizer, straight_through
+from audiovq.quantize import VectorQuantizer
 
 N, D, K, BETA = 40, 6, 16, 0.4
 
@@ -38,23 +38,6 @@ def test_equation_3_has_these_two_terms(quantizer: VectorQuantizer, z_e: Tensor)
     torch.testing.assert_close(out.loss, out.losses["codebook"] + out.losses["commitment"])
 
 
-def test_the_codebook_term_moves_codes_only(quantizer: VectorQuantizer, z_e: Tensor) -> None:
-    out = quantizer(z_e)
-    out.losses["codebook"].backward()
-    assert z_e.grad is None
-    expected = torch.zeros(K, D)
-    for row, code in enumerate(out.codes):
-        expected[code] += 2 * (quantizer.codebook[code] - z_e[row]).detach() / (N * D)
-    torch.testing.assert_close(quantizer.codebook.grad, expected)
-
-
-def test_the_commitment_term_moves_the_encoder_only(quantizer: VectorQuantizer, z_e: Tensor) -> None:
-    out = quantizer(z_e)
-    out.losses["commitment"].backward()
-    assert quantizer.codebook.grad is None
-    torch.testing.assert_close(z_e.grad, BETA * 2 * (z_e - quantizer.codebook[out.codes]).detach() / (N * D))
-
-
 def test_the_reconstruction_reaches_the_encoder_unchanged_and_no_code(quantizer: VectorQuantizer, z_e: Tensor) -> None:
     gradient = torch.randn(N, D)
     quantizer(z_e).z_q.backward(gradient)
@@ -74,6 +57,16 @@ def test_moving_averages_leave_the_commitment_alone(z_e: Tensor) -> None:
     out = vq(z_e)
     assert set(out.losses) == {"commitment"}
     assert not list(vq.parameters())
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("update", ["ema", "loss"])
+def test_nothing_is_tracked_where_gradients_are_off(z_e: Tensor, update: str, training: bool) -> None:
+    vq = VectorQuantizer(D, K, channel_dim=-1, update=update, kmeans_init=False).train(training)
+    for mode in (torch.no_grad, torch.inference_mode):  # Lightning validates in the latter
+        with mode():
+            out = vq(z_e)
+        assert not any(value.requires_grad for value in (out.z_q, out.loss, *out.losses.values()))
 
 
 def test_gradients_reach_both_projections(z_e: Tensor) -> None:
@@ -107,13 +100,3 @@ def test_a_batch_of_padding_has_no_loss() -> None:
     assert out.loss == 0
     assert (out.codes == -1).all()
     assert torch.equal(vq.codebook, codebook)
-
-
-def test_straight_through_returns_z_q_itself() -> None:
-    z_e, z_q = torch.randn(1000, requires_grad=True), torch.randn(1000)
-    assert not torch.equal(z_e + (z_q - z_e).detach(), z_q)  # the usual form is off in the last bit
-    result = straight_through(z_e, z_q)
-    assert torch.equal(result, z_q)
-    gradient = torch.randn(1000)
-    result.backward(gradient)
-    assert torch.equal(z_e.grad, gradient)

@@ -28,19 +28,6 @@ def test_a_forward_reports_its_batch_without_padding() -> None:
     assert not any(value.requires_grad for value in stats.values())
 
 
-def test_an_epoch_of_small_batches_counts_as_one_large_one() -> None:
-    codes = torch.randint(0, 50, (30, 2, 7))
-    codes[:, 1] = codes[:, 1] % 5
-    use = CodeUsage([50, 50])
-    for batch in codes.split(1):
-        use.update(batch)
-    counts = torch.stack([torch.bincount(codes[:, level].flatten(), minlength=50) for level in (0, 1)])
-    torch.testing.assert_close(use.compute()["perplexity"], perplexity(counts))
-    assert use.compute()["usage"].tolist() == pytest.approx([usage(counts)[0].item(), 0.1])
-    use.reset()
-    assert use.compute()["usage"].tolist() == [0.0, 0.0]
-
-
 def test_padding_and_missing_levels_are_not_counted() -> None:
     use = CodeUsage([4, 8])
     use.update(torch.tensor([[[0, 1, -1]]]))  # one level of two
