@@ -26,7 +26,7 @@ class ConvNeXtBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.context = (kernel_size - 1) * dilation
-        # As Conv2d [C, 1, kernel, 1] in channels-last memory: 10 times faster on CPUs than a grouped Conv1d.
+        # As Conv2d [C, 1, kernel, 1] in channels-last memory: 2 to 5 times faster on CPUs than a grouped Conv1d.
         self.depthwise = nn.Conv2d(channels, channels, (kernel_size, 1), dilation=(dilation, 1), groups=channels)
         self.norm = nn.LayerNorm(channels)
         self.expand = nn.Linear(channels, expansion * channels)
@@ -36,7 +36,9 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: `[B, F, C]` -> `[B, F, C]`."""
         h = F.pad(x, (0, 0, self.context, 0))
-        h = h.transpose(1, 2).unsqueeze(-1)  # [B, F + context, C] -> [B, C, F + context, 1], no copy
+        # [B, F + context, C] -> [B, C, F + context, 1], no copy. The new axis comes in before the channels: behind them
+        # its stride would be 1, and torch would not see channels-last memory.
+        h = h.unsqueeze(2).permute(0, 3, 1, 2)
         h = self.depthwise(h).squeeze(-1).transpose(1, 2)
         h = self.contract(F.gelu(self.expand(self.norm(h))))
         return x + self.scale * h

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.gradients import rotate, straight_through, with_gradient
 from audiovq.quantize.output import VQOutput
-from audiovq.quantize.vq import Gradient, Step, VectorQuantizer
+from audiovq.quantize.vq import Gradient, VectorQuantizer
 
 
 class ResidualVQ(Quantizer):
@@ -131,26 +131,28 @@ class ResidualVQ(Quantizer):
 
         Returns also what all of them leave, [N, D].
         """
-        rest, left, total = x.detach(), torch.empty_like(x), torch.empty_like(x)
-        pull = torch.zeros_like(total) if torch.is_grad_enabled() and x.requires_grad else None
+        rest, left, total = x.detach(), None, None
+        pull = torch.zeros_like(rest) if torch.is_grad_enabled() and x.requires_grad else None
         commitment = x.new_zeros(())
         losses: dict[str, Tensor] = {}
-        steps: list[Step] = []
+        codes: list[Tensor] = []
+        stats: list[dict[str, Tensor]] = []
         for level, mask in zip(levels, masks, strict=False):
-            step = level._step(rest, mask, left, total, first=not steps)
-            rest = left
+            step = level._step(rest, mask, left, total)
+            rest, left, total = step.rest, step.rest, step.total
             commitment = commitment + level.beta * step.mean_square
             if pull is not None:
                 weight = 2 * level.beta * step.scale
                 pull = pull.addcmul_(rest, weight) if isinstance(weight, Tensor) else pull.add_(rest, alpha=weight)
             if step.codebook_loss is not None:
                 losses["codebook"] = losses.get("codebook", 0) + step.codebook_loss
-            steps.append(step)
+            codes.append(step.codes.to(torch.int32))  # half the memory until all levels are there
+            stats.append(step.stats)
         losses["commitment"] = commitment if pull is None else with_gradient(x, commitment, pull)
-        stats = {name: torch.cat([step.stats[name] for step in steps]) for name in steps[0].stats}
-        codes = torch.stack([step.codes for step in steps], dim=1)
-        z_q = self._through(x, total, masks[0])
-        return VQOutput(z_q, codes, sum(losses.values(), x.new_zeros(())), losses, stats), rest
+        loss = sum(losses.values(), x.new_zeros(()))
+        joined = {name: torch.cat([of_level[name] for of_level in stats]) for name in stats[0]}
+        z_q = self._through(x, step.total, masks[0])
+        return VQOutput(z_q, torch.stack(codes, dim=1).long(), loss, losses, joined), rest
 
     def _sum_of_outputs(self, x: Tensor, masks: list[Tensor | None]) -> tuple[VQOutput, Tensor]:
         """Levels that make their losses themselves, and may have gradients that the residuals pass on."""
@@ -174,11 +176,19 @@ class ResidualVQ(Quantizer):
         return (rotate if self.gradient == "rotation" else straight_through)(x, total, mask)
 
     def _assign(self, x: Tensor, num_quantizers: int | None) -> Tensor:
+        codes = []
         plain = self._plain_levels()
-        rest, codes = x, []
-        for level in (plain or self._levels())[:num_quantizers]:
-            codes.append(level._encode_rows(rest) if plain is None else level._assign(rest, None))
-            rest = rest - (level._decode_rows(codes[-1]) if plain is None else level._lookup(codes[-1]))
+        if plain is None:
+            for level in self._levels()[:num_quantizers]:
+                codes.append(level._encode_rows(x))
+                x = x - level._decode_rows(codes[-1])
+        else:
+            levels = plain[:num_quantizers]
+            rest = x.clone() if len(levels) > 1 else x
+            for level in levels:
+                codes.append(level._assign(rest, None))
+                if level is not levels[-1]:
+                    level._subtract_(rest, codes[-1])
         return torch.stack(codes, dim=1)
 
     def _lookup(self, codes: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 # Scores in a tile, and how many codes wide it is at most.
 _CPU_TILE = (2**18, 1024)  # 1 MB of float32 fits a core's L2 cache
-_CENTRED = 2**15  # elements of x that are centred in one call: 128 kB; small calls cost
+_CENTRED = 2**14  # elements of x that are centred in one call: 64 kB; small calls cost
 _BEHIND = 16  # columns of a table behind the codes: 64 bytes
 _DEVICE_TILE = (2**25, 4096)  # 128 MB: large enough to fill a GPU, small against the features themselves
 
@@ -127,10 +127,11 @@ def _search_table(codebook: Tensor) -> Tensor:
     table = codebook.new_zeros(dim + 1, k + _BEHIND, dtype=torch.float32)
     mean = codebook.mean(dim=0, dtype=torch.float32)
     table[:dim, k] = mean
-    for first in range(0, k, 1024):  # by parts: differences and squares of all of a large codebook take memory
-        centred = codebook[first : first + 1024] - mean
-        table[:dim, first : min(first + 1024, k)] = centred.t()
-        table[dim, first : min(first + 1024, k)] = centred.square().sum(dim=1) / -2
+    for first in range(0, k, 256):  # by parts: differences and squares of all of a large codebook take memory
+        last = min(first + 256, k)
+        centred = codebook[first:last] - mean
+        table[:dim, first:last] = centred.t()
+        table[dim, first:last] = centred.square().sum(dim=1) / -2
     return table
 
 

@@ -18,9 +18,7 @@ from audiovq.quantize.output import VQOutput, perplexity, usage
 from audiovq.quantize.search import TableCache, code_stats, direction_table, search, search_table, valid_rows
 
 Gradient = Literal["straight-through", "rotation"]
-
-
-_CHUNK = 2**16  # elements of looked-up vectors on a CPU: no N x D tensor is needed for them, and they stay in cache
+_PART = 2**16  # elements
 
 
 @dataclass
@@ -29,12 +27,16 @@ class Step:
 
     Attributes:
         codes: [N], -1 where masked.
-        mean_square: of what the codes leave, over valid rows; scale: 1 / (valid rows * D), what makes the sum a mean.
+        rest: what the codes leave of the rows [N, D], 0 where masked; total: the codes' vectors, or the sum with those
+            of the levels before.
+        mean_square: of the rest, over valid rows; scale: 1 / (valid rows * D), what makes the sum a mean.
         stats: as `VQOutput.stats`.
         codebook_loss: eq. 3's second term, with its gradient; None with moving averages.
     """
 
     codes: Tensor
+    rest: Tensor
+    total: Tensor
     mean_square: Tensor
     scale: float | Tensor
     stats: dict[str, Tensor]
@@ -147,20 +149,20 @@ class VectorQuantizer(Quantizer):
 
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         x = self._unit(x)
-        rest, e = torch.empty_like(x), torch.empty_like(x)
-        step = self._step(x.detach(), mask, rest, e, first=True)
+        step = self._step(x.detach(), mask)
         commitment = self.beta * step.mean_square
-        losses = {"commitment": with_gradient(x, commitment, rest, 2 * self.beta * step.scale)}
+        losses = {"commitment": with_gradient(x, commitment, step.rest, 2 * self.beta * step.scale)}
         if step.codebook_loss is not None:
             losses["codebook"] = step.codebook_loss
         through = rotate if self.gradient == "rotation" else straight_through
-        return VQOutput(through(x, e, mask), step.codes, sum(losses.values(), x.new_zeros(())), losses, step.stats)
+        loss = sum(losses.values(), x.new_zeros(()))
+        return VQOutput(through(x, step.total, mask), step.codes, loss, losses, step.stats)
 
-    def _step(self, z_e: Tensor, mask: Tensor | None, rest: Tensor, total: Tensor, *, first: bool) -> Step:
+    def _step(self, z_e: Tensor, mask: Tensor | None, rest: Tensor | None = None, total: Tensor | None = None) -> Step:
         """Quantize rows [N, D] (unit vectors if by cosine) and, in training mode, update the codebook.
 
-        Writes what the codes leave of z_e into `rest` (it may be z_e itself), 0 where masked, and writes the codes'
-        vectors into `total`, or adds them if not `first`; both from the codebook as it was before the step.
+        `rest` is room for what the codes leave of z_e (it may be z_e itself); the codes' vectors are added to `total`.
+        Both come from the codebook as it was before the step. Order and buffers keep memory at 2 N x D.
         """
         learn = self.training and not self._holds
         if self.training and not self.ready:
@@ -178,23 +180,25 @@ class VectorQuantizer(Quantizer):
         direction = counts.unsqueeze(1) * codebook.detach() - sums if self.update == "loss" else None
         stats = {"perplexity": perplexity(counts).view(1), "usage": usage(counts).view(1)}
         with torch.no_grad():
-            revived = self._count(z_e, mask, counts, sums) if learn else None
-            mean_square = self._subtract(codes, z_e, mask, rest, total, first) * scale
+            dead, fresh = self._count(z_e, mask, counts, sums) if learn else (counts[:0], z_e[:0])
+            del sums
+            rest, total, square = self._subtract(codes, z_e, mask, rest, total)
+        mean_square = square * scale
         loss = None if direction is None else with_gradient(codebook, mean_square, direction, 2 * scale)
-        restarted = 0 if revived is None else self._move(counts, sums, *revived)
-        stats["restarted"] = torch.full((1,), float(restarted), device=z_e.device)
-        return Step(codes, mean_square, scale, stats, loss)
+        if learn:
+            self._move(counts > 0, dead, fresh)
+        stats["restarted"] = torch.full((1,), float(len(dead)), device=z_e.device)
+        return Step(codes, rest, total, mean_square, scale, stats, loss)
 
     def _subtract(
-        self, codes: Tensor, z_e: Tensor, mask: Tensor | None, rest: Tensor, total: Tensor, first: bool
-    ) -> Tensor:
-        """rest = z_e - e and total = e (or += e), both 0 (or as it was) where masked; returns |rest|^2."""
-        parts = [slice(None)]
-        if z_e.device.type == "cpu" and not torch.compiler.is_compiling():
-            chunk = max(1, _CHUNK // z_e.shape[1])
-            parts = [slice(start, start + chunk) for start in range(0, len(z_e), chunk)]
+        self, codes: Tensor, z_e: Tensor, mask: Tensor | None, rest: Tensor | None, total: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """rest = z_e - e and total = e or total + e, without what is masked; returns them and |rest|^2."""
+        rest = torch.empty_like(z_e) if rest is None else rest
+        first = total is None
+        total = torch.empty_like(z_e) if total is None else total
         square = z_e.new_zeros(())
-        for part in parts:
+        for part in _parts(z_e):
             e = self._lookup(codes[part])
             torch.sub(z_e[part], e, out=rest[part])
             if mask is not None:
@@ -205,7 +209,12 @@ class VectorQuantizer(Quantizer):
             else:
                 total[part] += e
             square = square + torch.linalg.vector_norm(rest[part]).square()
-        return square
+        return rest, total, square
+
+    def _subtract_(self, rest: Tensor, codes: Tensor) -> None:
+        """rest -= e, in place."""
+        for part in _parts(rest):
+            rest[part] -= self._lookup(codes[part])
 
     def _assign(self, x: Tensor, num_quantizers: int | None) -> Tensor:
         if not self.ready:
@@ -222,12 +231,14 @@ class VectorQuantizer(Quantizer):
         return unit_rows(rows) if self.unit_length else rows
 
     def _count(self, x: Tensor, mask: Tensor | None, counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """First half of an update: sum over ranks, follow the use of each code, and choose what replaces dead ones.
+        """First half of an update: sum over ranks, move the averages of A.1, and choose what replaces dead codes.
 
         Returns the dead codes [n] and a random valid row of x for each [n, D]; all ranks the same.
         """
         all_reduce_sum(counts, sums)
-        self.ema_counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)  # N_i of A.1
+        self.ema_counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)  # N_i
+        if self.update == "ema":
+            self.ema_sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)  # m_i
         dead = (self.ema_counts < self.restart_threshold * self.ema_counts.mean()).nonzero().squeeze(1)
         if len(dead) == 0:
             return dead, x[:0]
@@ -235,22 +246,20 @@ class VectorQuantizer(Quantizer):
         return dead[: len(rows)], rows
 
     @torch.no_grad()
-    def _move(self, counts: Tensor, sums: Tensor, dead: Tensor, rows: Tensor) -> int:
-        """Second half: move the codes of a codebook with update="ema", and restart the dead. Returns how many."""
+    def _move(self, used: Tensor, dead: Tensor, rows: Tensor) -> None:
+        """Second half: move the used codes [K] of a codebook with update="ema", and replace the dead."""
         if self.update == "ema":
-            self.ema_sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)  # m_i
             # e_i = m_i / N_i. A code that received nothing stays: both sides shrank alike. So N_i >= 1 - decay wherever
             # we divide, and no smoothing is needed.
-            used = (counts > 0).unsqueeze(1)
-            mean = self._unit(self.ema_sums / self.ema_counts.unsqueeze(1))
-            self.codebook.copy_(torch.where(used, mean, self.codebook))
+            for part in _parts(self.codebook):
+                mean = self._unit(self.ema_sums[part] / self.ema_counts[part].unsqueeze(1))
+                self.codebook[part] = torch.where(used[part].unsqueeze(1), mean, self.codebook[part])
         if len(dead):
             uniform = self.ema_counts.mean()  # each gets the weight of a code in uniform use
             self.codebook.data[dead] = rows
             self.ema_counts[dead] = uniform
             if self.update == "ema":
                 self.ema_sums[dead] = rows * uniform  # otherwise the next update would undo the restart
-        return len(dead)
 
     @torch.no_grad()
     def _initialise(self, x: Tensor, mask: Tensor | None) -> None:
@@ -266,3 +275,11 @@ class VectorQuantizer(Quantizer):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._ready = not self.initialised.is_meta and bool(self.initialised)
+
+
+def _parts(rows: Tensor) -> list[slice]:
+    """Slices of rows [N, D], for work one by one on a CPU: it needs no further N x D tensor, and stays in cache."""
+    if rows.device.type != "cpu" or torch.compiler.is_compiling():
+        return [slice(None)]
+    size = max(1, _PART // rows.shape[1])
+    return [slice(start, start + size) for start in range(0, rows.shape[0], size)]

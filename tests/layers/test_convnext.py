@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audiovq.layers import ConvNeXtStack
+from audiovq.layers import ConvNeXtBlock, ConvNeXtStack
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 2])
@@ -28,3 +28,14 @@ def test_a_condition_changes_the_output():
 def test_a_lookahead_beyond_the_first_layer_is_refused():
     with pytest.raises(ValueError, match="between 0 and 2"):
         ConvNeXtStack(3, 8, depth=1, lookahead=3)
+
+
+def test_the_depthwise_convolution_works_in_channels_last_memory():
+    # what torch chose shows in its output: a size-1 axis of stride 1 makes the input ambiguous, and it takes the other
+    block = ConvNeXtBlock(8)
+    layouts = []
+    block.depthwise.register_forward_hook(
+        lambda _module, _inputs, h: layouts.append(h.is_contiguous(memory_format=torch.channels_last))
+    )
+    block(torch.randn(2, 20, 8))
+    assert layouts == [True]

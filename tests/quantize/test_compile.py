@@ -97,7 +97,11 @@ def test_it_is_one_graph(name: str) -> None:
 @pytest.mark.skipif(not shutil.which("g++"), reason="the compiler behind torch.compile needs g++")
 @pytest.mark.parametrize("name", MODULES)
 def test_it_compiles_into_one_graph(name: str) -> None:
-    assert_one_graph_that_sees_changes(name, "inductor")
+    from torch._inductor import config  # imports the compiler
+
+    # Graphs cached on disk are not keyed on what our operators' fake kernels say.
+    with config.patch(force_disable_caches=True):
+        assert_one_graph_that_sees_changes(name, "inductor")
 
 
 def test_the_operators_keep_the_rules_of_torch() -> None:
