@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from audiovq.audio import AudioModelConfig, AudioVQVAE
+from audiovq.quantize import VectorQuantizer
 
 WAVENET = {
     "kind": "wavenet",
@@ -35,9 +36,9 @@ def make_model(**changes) -> AudioVQVAE:
     }
     torch.manual_seed(0)
     model = AudioVQVAE.from_config(AudioModelConfig.model_validate(tree | changes)).eval()
-    for level in model.quantizer.levels:  # spread the codes, so that an untrained encoder uses several
-        if hasattr(level, "codebook"):
-            level.codebook.data.normal_(std=0.1)
+    for module in model.quantizer.modules():  # spread the codes, so that an untrained encoder uses several
+        if isinstance(module, VectorQuantizer):
+            module.codebook.data.normal_(std=0.1)
     return model
 
 
