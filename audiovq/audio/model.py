@@ -12,11 +12,11 @@ from audiovq.audio.build import build_decoders, build_encoder, build_quantizer
 from audiovq.audio.config import AudioModelConfig
 from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
 from audiovq.audio.frame_decoder import FrameDecoder
-from audiovq.audio.sampling import sample_wavenet
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
-from audiovq.errors import BadModelError
+from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
+from audiovq.errors import BadModelError, ConfigError
 from audiovq.modelfolder import read_model_folder, resolve_model, validate_config, write_model_folder
-from audiovq.quantize import ResidualVQ
+from audiovq.quantize import Quantizer
 
 
 class AudioVQVAE(nn.Module):
@@ -35,7 +35,7 @@ class AudioVQVAE(nn.Module):
     def __init__(
         self,
         encoder: WaveformEncoder | LogMelEncoder,
-        quantizer: ResidualVQ,
+        quantizer: Quantizer,
         decoders: Mapping[str, WaveNetDecoder | FrameDecoder],
         *,
         sample_rate: int,
@@ -97,6 +97,30 @@ class AudioVQVAE(nn.Module):
             raise BadModelError(f"no decoder {name!r} in this model; it has {', '.join(self.decoder_names)}")
         return cast(WaveNetDecoder | FrameDecoder, self.decoders[name])
 
+    def sampler(self, decoder: str | None = None, precision: str | None = None) -> WaveNetSampler | None:
+        """What draws from an autoregressive decoder with its present weights; None for a feed-forward decoder.
+
+        On a GPU it is the plain PyTorch one.
+
+        Args:
+            decoder: name; None for the default.
+            precision: of the weights on a CPU, one of `audiovq.audio.wavenet_sampler.PRECISIONS`, by default the first.
+
+        Raises:
+            BadModelError: an unknown decoder.
+            ConfigError: a precision that there is not, or one given for a feed-forward decoder.
+        """
+        module = self.decoder(decoder)
+        if isinstance(module, WaveNetDecoder):
+            on_cpu = next(module.parameters()).device.type == "cpu"
+            return WaveNetSampler(module, precision or PRECISIONS[0], backend="auto" if on_cpu else "torch")
+        if precision is not None:
+            name = decoder or self.decoder_names[0]
+            raise ConfigError(
+                f"precision {precision}: decoder {name!r} is no WaveNet and has no choice of it; leave --precision out"
+            )
+        return None
+
     # Codes and sound.
 
     def speaker_vector(self, speaker: Tensor | None) -> Tensor | None:
@@ -120,6 +144,7 @@ class AudioVQVAE(nn.Module):
         decoder: str | None = None,
         speaker: Tensor | None = None,
         generator: torch.Generator | None = None,
+        precision: str | None = None,
     ) -> Tensor:
         """Codes to sound.
 
@@ -128,19 +153,20 @@ class AudioVQVAE(nn.Module):
             decoder: name; None for the default.
             speaker: indices `[B]` for a model with speakers.
             generator: source of the uniform numbers of an autoregressive decoder.
+            precision: of an autoregressive decoder's weights on a CPU, as in `sampler`, and with the same errors.
 
         Returns:
             waveform `[B, 1, F * hop_length]`.
         """
-        module = self.decoder(decoder)
+        module, sampler = self.decoder(decoder), self.sampler(decoder, precision)
         if codes.shape[-1] == 0:
             return torch.zeros(len(codes), 1, 0)
         z_q = self.quantizer.decode(codes)
         vector = self.speaker_vector(speaker)
-        if isinstance(module, WaveNetDecoder):
+        if sampler is not None:
             length = codes.shape[-1] * self.hop_length
             uniforms = torch.rand(len(codes), length, dtype=torch.float64, generator=generator)
-            return sample_wavenet(module, z_q, uniforms.to(z_q.device), vector)[0]
+            return sampler.sample(sampler.condition(z_q, vector), uniforms.to(z_q.device))[0]
         return module(z_q, vector)
 
     def frame_mask(self, num_samples: Tensor, frames: int) -> Tensor:
@@ -191,7 +217,8 @@ class AudioVQVAE(nn.Module):
 
     def num_parameters(self) -> int:
         """Weights in all, codebooks included."""
-        codebooks = sum(math.prod(v.shape) for k, v in self.quantizer.named_buffers() if k.endswith(".codebook"))
+        tables = (".codebook", ".basis")
+        codebooks = sum(math.prod(v.shape) for k, v in self.quantizer.named_buffers() if k.endswith(tables))
         return sum(p.numel() for p in self.parameters()) + codebooks
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from audiovq.cli.progress import Progress, TreeBar, file_bar
 from audiovq.cli.report import error_line, file_line
 from audiovq.errors import AudioVQError, BadAudioError, BadCodesError, OutputError
 
@@ -16,21 +20,33 @@ if TYPE_CHECKING:
     from audiovq.codec import FileReport
 
 File = Path | BinaryIO
-Progress = Callable[[int, int], None]
+Job = tuple[Path, Path]  # source, target
 Work = Callable[[File, File, Progress], "FileReport"]
 
 
 def process(
-    source: str, target: str, work: Work, *, suffixes: Iterable[str], new_suffix: str, quiet: bool, debug: bool
+    source: str,
+    target: str,
+    work: Work,
+    *,
+    suffixes: Iterable[str],
+    new_suffix: str,
+    quiet: bool,
+    debug: bool,
+    files_at_once: Callable[[list[Path]], int] = lambda sources: 1,
 ) -> None:
     """Run `work` on every file that `source` stands for, and print a line about each.
 
     Args:
         source: a file, a directory, or `-` for standard input.
         target: where it goes: a file (or a directory to put it into), a directory for a tree, `-` for standard output.
-        work: does one file, and calls its third argument with (done, total) as it goes.
+        work: does one file, and calls its third argument with the samples done and their total as it goes.
         suffixes: files of a tree to take; others are skipped.
         new_suffix: of the files written into a directory.
+        quiet: no line about a file that is done, and no bar.
+        debug: let the first error through.
+        files_at_once: told the files of a tree, says how many threads are to work on them. What is written and printed
+            does not depend on it.
 
     A file of a tree that fails is named on stderr and does not stop the others; the exit code is 1 then.
     """
@@ -40,13 +56,13 @@ def process(
     if target == "-":
         raise click.UsageError(f"{source} is a directory: its files can't all go to standard output; name a directory")
     jobs = plan_tree(Path(source), Path(target), suffixes, new_suffix)
-    failed = _process_tree(jobs, work, quiet, debug)
+    failed = _process_tree(jobs, work, files_at_once([source for source, _ in jobs]), quiet, debug)
     if failed:
         click.echo(f"audiovq: error: {failed} of {len(jobs)} files failed", err=True)
         raise click.exceptions.Exit(1)
 
 
-def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: str) -> list[tuple[Path, Path]]:
+def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: str) -> list[Job]:
     """Pairs of input and output for the files under `source`, in order.
 
     Raises:
@@ -85,16 +101,8 @@ def output_file(name: str, source: str, new_suffix: str) -> File:
 
 
 def _process_one(source: str, target: str, work: Work, new_suffix: str, quiet: bool) -> None:
-    from tqdm import tqdm
-
     output = output_file(target, source, new_suffix)
-    # The delay keeps the bar away from work that is done at once, and there is none in a pipe.
-    with tqdm(unit="frame", delay=1.0, leave=False, disable=quiet or not sys.stderr.isatty()) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with file_bar(quiet) as progress:
         try:
             report = work(input_file(source), output, progress)
         except AudioVQError as error:
@@ -105,26 +113,52 @@ def _process_one(source: str, target: str, work: Work, new_suffix: str, quiet: b
         click.echo(file_line(source, output if isinstance(output, Path) else target, report), err=True)
 
 
-def _process_tree(jobs: list[tuple[Path, Path]], work: Work, quiet: bool, debug: bool) -> int:
+def _process_tree(jobs: list[Job], work: Work, threads: int, quiet: bool, debug: bool) -> int:
     """Number of files that failed."""
-    from tqdm import tqdm
-
     failed = 0
-    with tqdm(total=len(jobs), unit="file", leave=False, disable=quiet or not sys.stderr.isatty()) as bar:
-        for source, target in jobs:
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                report = work(source, target, lambda done, total: None)
-            except Exception as error:
+    with TreeBar(len(jobs), quiet) as bar, closing(_outcomes(jobs, work, threads, bar)) as outcomes:
+        for (source, target), outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, Exception):
                 if debug:
-                    raise
+                    raise outcome
                 failed += 1
-                bar.write(error_line(_naming_the_file(error, source, target)), file=sys.stderr)
-            else:
-                if not quiet:
-                    bar.write(file_line(source, target, report), file=sys.stderr)
-            bar.update()
+                bar.write(error_line(_naming_the_file(outcome, source, target)))
+            elif not quiet:
+                bar.write(file_line(source, target, outcome))
     return failed
+
+
+def _outcomes(jobs: list[Job], work: Work, threads: int, bar: TreeBar) -> Generator[FileReport | Exception]:
+    """What became of each file, in the order of `jobs`."""
+    stopping = threading.Event()
+
+    def one(job: Job) -> FileReport | Exception:
+        source, target = job
+        count = bar.of_file()
+
+        def progress(done: int, total: int) -> None:
+            if stopping.is_set():
+                raise InterruptedError(f"{source}: given up")
+            count(done, total)
+
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            report = work(source, target, progress)
+        except Exception as error:
+            return error
+        finally:
+            bar.file_done()
+        return report
+
+    if threads == 1:
+        yield from map(one, jobs)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            yield from pool.map(one, jobs)
+        finally:  # if an interrupt or an error ends it early, files at work stop at their next sign of progress
+            stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _naming_the_file(error: Exception, source: object, target: object) -> Exception:

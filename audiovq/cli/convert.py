@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.batch import File, Progress, process
+from audiovq.cli.batch import File, process
 from audiovq.cli.encode import AUDIO_SUFFIXES
-from audiovq.cli.options import decode_options, encode_options, set_threads, work_options
+from audiovq.cli.options import decode_options, decoding_threads, encode_options, set_threads, work_options
+from audiovq.cli.progress import Progress, in_samples
+from audiovq.cli.report import show_notices
 from audiovq.errors import BadModelError
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def convert(
     num_quantizers: int | None,
     normalize: bool,
     decoder: str | None,
+    precision: str | None,
     seed: int,
     device: str,
     threads: int | None,
@@ -46,18 +49,29 @@ def convert(
         raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
     from audiovq.codec import Codec, decode_file, encode_file
 
+    show_notices(not quiet)
     set_threads(threads)
     codec = Codec.from_pretrained(model, device)
     if not codec.model.speakers:
         raise BadModelError(f"{model} has no speakers to convert to; choose a model trained with a speaker table")
     # With the new speaker in its header, an unknown name fails before any work.
-    options: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
+    encoding: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
+    decoding: dict[str, Any] = {"decoder": decoder, "precision": precision, "seed": seed}
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
         codes = io.BytesIO()
-        encode_file(codec, source, codes, speaker=speaker, **options)
+        encode_file(codec, source, codes, speaker=speaker, **encoding)
         codes.seek(0)
-        return decode_file(codec, codes, target, force=force, decoder=decoder, seed=seed, progress=progress)
+        in_frames = in_samples(progress, codec.hop_length)
+        return decode_file(codec, codes, target, force=force, progress=in_frames, **decoding)
 
-    debug = ctx.find_root().params["debug"]
-    process(source, target, work, suffixes=AUDIO_SUFFIXES, new_suffix=".wav", quiet=quiet, debug=debug)
+    process(
+        source,
+        target,
+        work,
+        suffixes=AUDIO_SUFFIXES,
+        new_suffix=".wav",
+        quiet=quiet,
+        debug=ctx.find_root().params["debug"],
+        files_at_once=lambda _: decoding_threads(threads, codec, decoder),
+    )

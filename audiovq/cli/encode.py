@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.batch import File, Progress, process
+from audiovq.cli.batch import File, process
 from audiovq.cli.options import encode_options, set_threads, work_options
+from audiovq.cli.progress import Progress, in_samples
 
 if TYPE_CHECKING:
     from audiovq.codec import FileReport
@@ -63,7 +64,8 @@ def encode(
     codec.encode(np.zeros((1, 0), np.float32), codec.sample_rate, **options)  # a wrong option fails once, not per file
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
-        return encode_file(codec, source, target, force=force, progress=progress, **options)
+        in_frames = in_samples(progress, codec.hop_length)
+        return encode_file(codec, source, target, force=force, progress=in_frames, **options)
 
     debug = ctx.find_root().params["debug"]
     process(source, target, work, suffixes=AUDIO_SUFFIXES, new_suffix=".codes", quiet=quiet, debug=debug)

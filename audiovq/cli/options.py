@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from audiovq.codec import Codec
+
 F = TypeVar("F", bound=Callable[..., Any])
+PRECISIONS = ("fp32", "bf16", "int8")  # those of audiovq.audio.wavenet_sampler, which is slow to import
 
 
 class Bitrate(click.ParamType):
@@ -31,7 +36,12 @@ def work_options(command: F) -> F:
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="No report lines and no progress bars."),
         click.option("--force", "-f", is_flag=True, help="Overwrite existing files."),
-        click.option("--threads", type=click.IntRange(min=1), help="CPU threads; torch's choice if not given."),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="CPU threads; torch's choice if not given. A folder is decoded by a WaveNet in so many files at once,"
+            " on all cores if not given.",
+        ),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     ):
         command = option(command)
@@ -50,13 +60,29 @@ def encode_options(command: F) -> F:
 
 
 def decode_options(command: F) -> F:
-    """--decoder and --seed."""
+    """--decoder, --precision and --seed."""
     for option in (
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of sampling decoders."),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            help="Of a WaveNet's weights on a CPU; fp32 if not given, bf16 and int8 are faster.",
+        ),
         click.option("--decoder", help="One of the model's decoders; `audiovq inspect MODEL` lists them."),
     ):
         command = option(command)
     return command
+
+
+def decoding_threads(threads: int | None, codec: Codec, decoder: str | None) -> int:
+    """Files of a folder to decode at once. A WaveNet on a CPU keeps one core busy, so every thread takes a file; other
+    decoders use all threads for one."""
+    if codec.device.type != "cpu" or not codec.is_autoregressive(decoder):
+        return 1
+    import torch
+
+    torch.set_num_threads(1)
+    return threads or _cores()
 
 
 def set_threads(threads: int | None) -> None:
@@ -65,3 +91,8 @@ def set_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -46,3 +48,20 @@ def show_own_warnings_only() -> None:
             click.echo(f"audiovq: warning: {message}", err=True)
 
     warnings.showwarning = show
+
+
+class _OnStderr(logging.Handler):
+    """One line a record, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(f"audiovq: {record.getMessage()}", file=sys.stderr)
+
+
+def show_notices(show: bool = True) -> None:
+    """What the library logs, as that it compiles something now, becomes a line on stderr; or it does so no longer."""
+    logger = logging.getLogger("audiovq")
+    logger.setLevel(logging.INFO if show else logging.WARNING)
+    if not any(isinstance(handler, _OnStderr) for handler in logger.handlers):
+        logger.addHandler(_OnStderr())

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioVQVAE
-from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.codec.source import FrameSource
 
 Waveform = NDArray[np.float32]
@@ -56,27 +55,22 @@ def decode_blocks(
     *,
     decoder: str,
     speaker: int | None,
-    seed: int,
     block_frames: int,
     device: torch.device,
     progress: Progress | None = None,
 ) -> Waveform:
     """Samples start .. stop - 1 at the model's rate, `[C, stop - start]`.
 
-    An autoregressive decoder begins at the first frame whatever `start` is, and runs in one piece.
+    `decoder` is a feed-forward one; `audiovq.codec.autoregressive` has the counterpart for the others.
     """
     hop, context = model.hop_length, model.decoder_context(decoder)
-    first, last = start // hop, -(-stop // hop)
     if context is None:
-        codes = frames.read(0, last + LOOKAHEAD)
-        # One channel at a time, each with its own generator: then a prefix of the codes gives a prefix of the sound.
-        generators = [torch.Generator().manual_seed(seed + channel) for channel in range(len(codes))]
-        pairs = zip(np.split(codes, len(codes)), generators, strict=True)
-        return np.concatenate([_decode(model, *pair, decoder, speaker, device)[:, start:stop] for pair in pairs])
+        raise ValueError(f"decoder {decoder!r} is autoregressive: decode with sample_blocks")
+    first, last = start // hop, -(-stop // hop)
     sound = np.zeros((frames.header.channels, (last - first) * hop), np.float32)
     for begin, end in _blocks(first, last, block_frames):
         before = min(context[0], begin)
-        part = _decode(model, frames.read(begin - before, end + context[1]), None, decoder, speaker, device)
+        part = _decode(model, frames.read(begin - before, end + context[1]), decoder, speaker, device)
         wanted = slice(before * hop, (before + end - begin) * hop)
         sound[:, (begin - first) * hop : (end - first) * hop] = part[:, wanted]
         if progress is not None:
@@ -106,7 +100,6 @@ def _blocks(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
 def _decode(
     model: AudioVQVAE,
     codes: NDArray[np.int64],
-    generator: torch.Generator | None,
     decoder: str,
     speaker: int | None,
     device: torch.device,
@@ -114,7 +107,7 @@ def _decode(
     """Codes `[C, Q, F]` -> sound `[C, F * hop]`; silence where codes are lost (-1)."""
     speakers = None if speaker is None else torch.full((len(codes),), speaker, device=device)
     batch = torch.from_numpy(codes).to(device)
-    sound = model.decode(batch, decoder=decoder, speaker=speakers, generator=generator)  # [C, 1, F * hop]
+    sound = model.decode(batch, decoder=decoder, speaker=speakers)  # [C, 1, F * hop]
     samples = cast(Waveform, sound.squeeze(1).float().cpu().numpy())
     lost = (codes < 0).all(axis=1)  # [C, F]
     if lost.any():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.audio import AudioVQVAE
+from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.bitstream import Header, write_codes
 from audiovq.bitstream.packing import bit_width
+from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks, resampling_range
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
@@ -41,7 +44,9 @@ class Codec:
         fingerprint: SHA-256 of the model, by which a decoder knows it again.
 
     Attributes:
-        block_seconds: sound that the networks see at once, besides context.
+        block_seconds: sound that encoder and feed-forward decoders see at once, besides context.
+
+    One codec may encode and decode in several threads at once.
     """
 
     def __init__(self, model: AudioVQVAE, name: str, fingerprint: bytes) -> None:
@@ -50,6 +55,8 @@ class Codec:
         self.fingerprint = fingerprint
         self.block_seconds = BLOCK_SECONDS
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self._samplers: dict[tuple[str, str | None], WaveNetSampler | None] = {}
+        self._samplers_lock = threading.Lock()
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str] = "speech-16k", device: str = "auto") -> Codec:
@@ -116,6 +123,14 @@ class Codec:
     def decoders(self) -> list[str]:
         """Names of the decoders, the default first."""
         return self.model.decoder_names
+
+    def is_autoregressive(self, decoder: str | None = None) -> bool:
+        """Whether a decoder (by default the first) draws one sample after the other, and keeps but one core busy.
+
+        Raises:
+            BadModelError: an unknown decoder.
+        """
+        return self.model.decoder_context(self._decoder(decoder)) is None
 
     # Arrays.
 
@@ -185,6 +200,7 @@ class Codec:
         start: float = 0.0,
         duration: float | None = None,
         seed: int = 0,
+        precision: str | None = None,
         allow_mismatch: bool = False,
         conceal: bool = False,
         progress: Progress | None = None,
@@ -197,7 +213,10 @@ class Codec:
             speaker: name of the voice; by default the one that the header names.
             start, duration: the part wanted, seconds. Only its packets are read, and it equals that slice of the whole.
                 (An autoregressive decoder must begin at the start in any case.)
-            seed: of an autoregressive decoder's sampling.
+            seed: of an autoregressive decoder's sampling. The same seed gives the same sound, whichever part is asked
+                for and however many files are decoded at once.
+            precision: of an autoregressive decoder's weights on a CPU: fp32 (if not given), or bf16 or int8, which are
+                faster and draw from very nearly the same distribution.
             allow_mismatch: decode although the file names another model, if at least the shape of its codes fits.
             conceal: a damaged packet becomes silence, with a warning, instead of an error.
             progress: as in `encode`.
@@ -209,30 +228,35 @@ class Codec:
             BadCodesError: not a `.codes` file, or a damaged one.
             ModelMismatchError: codes of another model.
             BadModelError: an unknown decoder or speaker, or none given where the model needs one.
-            ConfigError: a negative start or duration.
+            ConfigError: a negative start or duration, or a precision that there is not.
         """
         source = encoded if isinstance(encoded, FrameSource) else FrameSource(encoded, conceal=conceal)
         with source as frames:
             header = frames.header
             self._check_model(header, frames.name, allow_mismatch)
             name = self._decoder(decoder)
+            sampler = self._sampler(name, precision)
             voice = self._voice(header, speaker)
             first, last = _sample_range(start, duration, header.sample_rate, frames.num_samples)
             if first == last:
                 return np.zeros((header.channels, 0), np.float32)
             begin, end = resampling_range(first, last, header.sample_rate, self.sample_rate, frames.num_samples)
-            sound = decode_blocks(
-                self.model,
-                frames,
-                begin,
-                end,
-                decoder=name,
-                speaker=voice,
-                seed=seed,
-                block_frames=self._block_frames,
-                device=self.device,
-                progress=progress,
-            )
+            if sampler is not None:
+                sound = sample_blocks(
+                    self.model, sampler, frames, begin, end, speaker=voice, seed=seed, progress=progress
+                )
+            else:
+                sound = decode_blocks(
+                    self.model,
+                    frames,
+                    begin,
+                    end,
+                    decoder=name,
+                    speaker=voice,
+                    block_frames=self._block_frames,
+                    device=self.device,
+                    progress=progress,
+                )
         if header.gain_db is not None:
             sound /= factor(header.gain_db)
         sound = resample(sound, self.sample_rate, header.sample_rate)
@@ -275,6 +299,13 @@ class Codec:
         if name not in self.decoders:
             raise BadModelError(f"{self.name} has no decoder {name!r}; choose from {', '.join(self.decoders)}")
         return name
+
+    def _sampler(self, decoder: str, precision: str | None) -> WaveNetSampler | None:
+        """The sampler of an autoregressive decoder, made once; None for a feed-forward one."""
+        with self._samplers_lock:
+            if (decoder, precision) not in self._samplers:
+                self._samplers[decoder, precision] = self.model.sampler(decoder, precision)
+            return self._samplers[decoder, precision]
 
     def _speaker_index(self, name: str) -> int:
         if not self.model.speakers:

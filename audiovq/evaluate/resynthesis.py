@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiovq.audio import AudioVQVAE, WaveNetDecoder, sample_wavenet
+from audiovq.audio import AudioVQVAE
 from audiovq.data.audio import resample, write_audio
 from audiovq.data.kaldi import DataDir, Utterance
 from audiovq.errors import BadDataError, BadModelError, OutputError
@@ -69,8 +69,8 @@ def decode_in_lockstep(
     name = decoder or model.decoder_names[0]
     if name not in model.decoder_names:
         raise BadModelError(f"no decoder {name!r} in this model; it has {', '.join(model.decoder_names)}")
-    wavenet = model.decoders[name]
-    if not isinstance(wavenet, WaveNetDecoder):  # fast enough one by one
+    sampler = model.sampler(name)
+    if sampler is None:  # fast enough one by one
         rows = range(len(codes))
         chosen = [None if speaker is None else speaker[i : i + 1] for i in rows]
         return [model.decode(codes[i].unsqueeze(0), decoder=name, speaker=chosen[i])[0, 0].numpy() for i in rows]
@@ -82,7 +82,7 @@ def decode_in_lockstep(
         length = frames[row] * model.hop_length
         uniforms[row, :length] = torch.rand(length, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     z_q = model.quantizer.decode(padded)  # 0 in the padding, as the decoder sees beyond an end
-    waveform, _ = sample_wavenet(wavenet, z_q, uniforms, model.speaker_vector(speaker))
+    waveform, _ = sampler.sample(sampler.condition(z_q, model.speaker_vector(speaker)), uniforms)
     return [waveform[row, 0, : f * model.hop_length].numpy() for row, f in enumerate(frames)]
 
 

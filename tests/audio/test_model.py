@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from audiovq.audio import AudioVQVAE
-from audiovq.errors import BadModelError
+from audiovq.errors import BadModelError, ConfigError
 from audiovq.modelfolder import model_fingerprint
 
 from .conftest import FRAME, make_model
@@ -72,6 +72,32 @@ def test_a_model_may_carry_two_decoders_over_the_same_codes():
     assert not torch.equal(model.decode(codes), model.decode(codes, decoder="wavenet"))
     with pytest.raises(BadModelError, match=r"no decoder .flow.*fast, wavenet"):
         model.decode(codes, decoder="flow")
+
+
+def test_a_wavenet_is_sampled_with_its_present_weights_in_the_precision_asked_for():
+    model = make_model()
+    codes = model.encode(0.1 * torch.randn(1, 1, 400))
+
+    def decode(**options) -> torch.Tensor:
+        return model.decode(codes, generator=torch.Generator().manual_seed(0), **options)
+
+    before, uniforms = decode(), torch.rand(1, 400, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(decode(precision="fp32"), before)
+    sampler = model.sampler(precision="bf16")
+    expected, _ = sampler.sample(sampler.condition(model.quantizer.decode(codes), None), uniforms)
+    assert torch.equal(decode(precision="bf16"), expected)
+    with torch.no_grad():
+        model.decoder().stack.head[-1].bias[0] += 20
+    assert not torch.equal(decode(), before)
+
+
+def test_a_precision_that_there_is_not_is_refused(codec_model):
+    codes = codec_model.encode(0.1 * torch.randn(1, 1, 400))
+    assert codec_model.sampler() is None
+    with pytest.raises(ConfigError, match="decoder 'fast' is no WaveNet"):
+        codec_model.decode(codes, precision="int8")
+    with pytest.raises(ConfigError, match="fp64"):
+        make_model().sampler(precision="fp64")
 
 
 def test_a_saved_model_gives_the_same_codes_and_sound(codec_model, tmp_path):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from audiovq.audio import AudioModelConfig, AudioVQVAE
 from audiovq.bitstream import Header
 from audiovq.codec import Codec, EncodedAudio, decode_file, encode_file
 from audiovq.codec.loudness import gain_to_target
@@ -23,49 +22,7 @@ from audiovq.errors import (
     OutputError,
 )
 
-RATE = 16000
-FAST = {
-    "sample_rate": RATE,
-    "latent_dim": 8,
-    "encoder": {"kind": "log-mel", "channels": 16, "depth": 1, "lookahead": 1},
-    "quantizer": {"kind": "fsq", "levels": [8, 5, 5], "num_quantizers": 3},
-    "decoders": {"fast": {"kind": "frame", "channels": 16, "depth": 1, "fine_channels": 16, "fine_depth": 1}},
-}
-SAMPLING = {
-    "sample_rate": 8000,
-    "latent_dim": 4,
-    "encoder": {"kind": "waveform", "channels": 4, "strides": [2, 2, 2], "dilations": [1]},
-    "quantizer": {"kind": "fsq", "levels": [5, 5]},
-    "decoders": {
-        "wavenet": {
-            "kind": "wavenet",
-            "channels": 4,
-            "gate_channels": 4,
-            "skip_channels": 4,
-            "cycles": 1,
-            "layers_per_cycle": 2,
-            "condition_channels": 4,
-        }
-    },
-}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def make_codec(config: dict, **changes: object) -> Codec:
-    """A tiny model with random weights, such that its codes change with sound and context."""
-    torch.manual_seed(0)
-    model = AudioVQVAE.from_config(AudioModelConfig.model_validate(config | changes))
-    with torch.no_grad():
-        for name, weight in model.encoder.named_parameters():
-            weight.mul_(20 if name.startswith("project.weight") or ".contract" in name else 1)
-    return Codec(model, "tiny", bytes(range(32)))
+from .conftest import FAST, RATE, make_codec, sound
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +33,6 @@ def codec() -> Codec:
 @pytest.fixture(scope="module")
 def voices() -> Codec:
     return make_codec(FAST, speakers=["anna", "bob"], speaker_dim=4)
-
-
-def sound(seconds: float, rate: int = RATE, channels: int = 1, level: float = 0.3) -> np.ndarray:
-    """Sweeping tones in noise that comes and goes, different in each channel."""
-    rng = np.random.default_rng(1)
-    t = np.arange(math.ceil(seconds * rate)) / rate
-    tone = np.stack([np.sin(2 * np.pi * (200 + 40 * c) * t * (1 + t)) for c in range(channels)])
-    noise = rng.standard_normal((channels, len(t))) * (0.6 + 0.4 * np.sin(9 * t))
-    return (level * (0.5 * tone + 0.2 * noise)).astype(np.float32)
 
 
 # Lengths, rates, channels
@@ -178,17 +126,6 @@ def test_a_part_reads_only_the_packets_it_needs(codec):
     assert early.shape == late.shape == (1, 2 * RATE)
     with pytest.raises(BadCodesError, match="damaged"):
         codec.decompress(bytes(damaged), start=5.5, duration=1.0)
-
-
-def test_sampling_repeats_by_seed_and_a_part_equals_the_slice():
-    codec = make_codec(SAMPLING)
-    encoded = codec.encode(sound(0.04, 8000, channels=2), 8000)
-    whole = codec.decode(encoded, seed=7)
-    assert whole.shape == (2, 320)
-    assert np.abs(whole[0] - whole[1]).max() > 0.01
-    np.testing.assert_array_equal(codec.decode(encoded, seed=7), whole)
-    assert np.abs(codec.decode(encoded, seed=8) - whole).max() > 0.01
-    np.testing.assert_allclose(codec.decode(encoded, seed=7, start=0.01, duration=0.02), whole[:, 80:240], atol=1e-5)
 
 
 # Bitrates and levels

@@ -1,0 +1,19 @@
+"""Compiled functions that are kept on disk, so that only the first start on a machine compiles."""
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+SOURCES_STAMP = zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+"""Changes with any file of this folder: numba itself looks only at the file that a function stands in."""
+
+
+def compiled_and_kept(function: Callable[..., Any]) -> Any:
+    """Compile a function; it is kept beside its file, or where that can't be written, in the user's cache folder."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither can be written
+        return numba.njit(nogil=True)(function)

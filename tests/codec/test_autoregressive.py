@@ -1,0 +1,143 @@
+"""WaveNet decoding: blocks, parts, channels, threads and precisions change nothing that they should not."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from audiovq.audio.wavenet_sampler import WaveNetSampler
+from audiovq.codec import Codec, EncodedAudio, FrameSource
+from audiovq.codec.autoregressive import BLOCK_FRAMES
+from audiovq.errors import ConfigError
+
+from .conftest import FAST, SAMPLING, make_codec, sound
+
+RATE, HOP = 8000, 8
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return make_codec(SAMPLING)
+
+
+@pytest.fixture(scope="module")
+def encoded(codec) -> EncodedAudio:
+    """Three blocks, the last one not full, of two channels with different codes."""
+    encoded = codec.encode(sound(0.15, RATE, channels=2), RATE)
+    assert encoded.codes.shape == (2, 1, 150)
+    assert (encoded.codes[0] != encoded.codes[1]).any()
+    return encoded
+
+
+def uniforms(seed: int, channel: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, channel]).random(count)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("likelihood", [{"kind": "mu-law"}, {"kind": "logistic-mixture", "mixtures": 3}])
+def test_blocks_give_what_one_call_over_the_whole_gives(precision, likelihood):
+    decoders = {"wavenet": SAMPLING["decoders"]["wavenet"] | {"likelihood": likelihood}}
+    codec = make_codec(SAMPLING, decoders=decoders)
+    encoded = codec.encode(sound(0.15, RATE), RATE)
+    sampler = WaveNetSampler(codec.model.decoder("wavenet"), precision)
+    with torch.inference_mode():
+        condition = sampler.condition(codec.model.quantizer.decode(torch.from_numpy(encoded.codes)), None)
+    whole, _ = sampler.sample(condition, torch.from_numpy(uniforms(5, 0, 1200)[None]))
+    assert whole.unique().numel() > 50
+    np.testing.assert_array_equal(codec.decode(encoded, seed=5, precision=precision), whole[:, 0].numpy())
+
+
+def test_channels_run_as_if_alone(codec, encoded):
+    both = codec.decode(encoded, seed=3)
+    first = codec.decode(EncodedAudio(codec.encode(sound(0.15, RATE), RATE).header, encoded.codes[:1]), seed=3)
+    assert both.shape == (2, 1200)
+    np.testing.assert_array_equal(both[:1], first)
+
+
+@pytest.mark.parametrize(("start", "duration"), [(0.0, 0.02), (0.03, 0.05), (0.1, None), (0.128, 0.001)])
+def test_a_part_is_that_slice_of_the_whole(codec, encoded, start, duration):
+    whole = codec.decode(encoded, seed=7)
+    stop = None if duration is None else round((start + duration) * RATE)
+    part = codec.decode(encoded, seed=7, start=start, duration=duration)
+    np.testing.assert_array_equal(part, whole[:, round(start * RATE) : stop])
+
+
+def test_a_seed_repeats_and_seeds_and_channels_differ(codec, encoded):
+    same_codes = EncodedAudio(encoded.header, encoded.codes[[0, 0]])
+    one = codec.decode(same_codes, seed=7)
+    np.testing.assert_array_equal(codec.decode(same_codes, seed=7), one)
+    other = codec.decode(same_codes, seed=8)
+    pairs = [(one[0], one[1]), (one[0], other[0]), (one[1], other[0])]
+    assert all(np.abs(a - b).max() > 0.01 for a, b in pairs)
+
+
+def test_no_more_codes_are_read_at_once_than_a_block_needs(codec, encoded, monkeypatch):
+    asked: list[int] = []
+    read = FrameSource.read
+    monkeypatch.setattr(
+        FrameSource, "read", lambda self, first, last: asked.append(last - first) or read(self, first, last)
+    )
+    codec.decode(encoded)
+    assert len(asked) == 3
+    assert max(asked) <= BLOCK_FRAMES + 4
+
+
+def test_a_part_reads_no_packet_after_it(codec):
+    damaged = bytearray(codec.compress(sound(2.5, RATE), RATE))
+    damaged[-40] ^= 1  # in the last packet
+    part, _ = codec.decompress(bytes(damaged), duration=0.1)
+    assert part.shape == (1, 800)
+
+
+def test_lost_codes_become_silence_and_the_rest_goes_on(codec, encoded):
+    codes = encoded.codes[:1].copy()
+    codes[:, :, 60:70] = -1  # over the edge of a block
+    header = codec.encode(sound(0.15, RATE), RATE).header
+    whole, part = (codec.decode(EncodedAudio(header, c)) for c in (encoded.codes[:1], codes))
+    assert not part[:, 60 * HOP : 70 * HOP].any()
+    np.testing.assert_array_equal(part[:, : 58 * HOP], whole[:, : 58 * HOP])
+    assert part[:, 70 * HOP :].any()
+
+
+def test_progress_counts_the_blocks_up_to_the_end(codec, encoded):
+    seen: list[tuple[int, int]] = []
+    codec.decode(encoded, progress=lambda *args: seen.append(args))
+    assert seen == [(64, 150), (128, 150), (150, 150)]
+
+
+def test_threads_share_a_codec_and_change_nothing():
+    codec, alone = make_codec(SAMPLING), make_codec(SAMPLING)
+    recordings = [codec.encode(sound(seconds, RATE), RATE) for seconds in (0.1, 0.03, 0.07, 0.02, 0.09)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(codec.decode, recordings))
+    for recording, one in zip(recordings, together, strict=True):
+        np.testing.assert_array_equal(one, alone.decode(recording))
+
+
+def test_speakers_change_the_voice():
+    codec = make_codec(SAMPLING, speakers=["anna", "bob"], speaker_dim=4)
+    encoded = codec.encode(sound(0.05, RATE), RATE, speaker="bob")
+    bob, anna = codec.decode(encoded), codec.decode(encoded, speaker="anna")
+    np.testing.assert_array_equal(codec.decode(encoded, speaker="bob"), bob)
+    assert (bob != anna).any()
+
+
+def test_a_precision_that_there_is_not_is_refused(codec, encoded):
+    with pytest.raises(ConfigError, match=r"'fp64'.*fp32, bf16, int8"):
+        codec.decode(encoded, precision="fp64")
+
+
+def test_a_precision_for_a_feed_forward_decoder_is_refused():
+    codec = make_codec(FAST)
+    with pytest.raises(ConfigError, match=r"fp32: decoder 'fast' is no WaveNet.*leave --precision out"):
+        codec.decode(codec.encode(sound(0.1), 16000), precision="fp32")
+
+
+def test_which_decoder_draws_sample_by_sample():
+    wavenet = SAMPLING["decoders"]["wavenet"]
+    codec = make_codec(FAST, decoders=FAST["decoders"] | {"wavenet": wavenet})
+    assert not codec.is_autoregressive()
+    assert codec.is_autoregressive("wavenet")
