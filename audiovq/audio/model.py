@@ -71,6 +71,11 @@ class AudioVQVAE(nn.Module):
         return self.quantizer.num_quantizers
 
     @property
+    def min_quantizers(self) -> int:
+        """The fewest levels that can be decoded."""
+        return self.quantizer.min_quantizers
+
+    @property
     def codebook_sizes(self) -> list[int]:
         """Codes at each level."""
         return self.quantizer.codebook_sizes

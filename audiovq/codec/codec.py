@@ -111,9 +111,12 @@ class Codec:
 
     @property
     def bitrates(self) -> list[float]:
-        """Nominal bits/s per channel of the first 1, 2, ... levels, without the container's few bytes a second."""
+        """Nominal bits/s per channel of the first 1, 2, ... levels, without the container's few bytes a second.
+
+        (From `model.min_quantizers` on, which is more than 1 for grouped codebooks.)
+        """
         widths = np.cumsum([bit_width(size) for size in self.model.codebook_sizes])
-        return [float(self.frame_rate * bits) for bits in widths]
+        return [float(self.frame_rate * bits) for bits in widths[self.model.min_quantizers - 1 :]]
 
     @property
     def _block_frames(self) -> int:
@@ -286,11 +289,12 @@ class Codec:
             if not fitting:
                 known = ", ".join(f"{rate:g}" for rate in self.bitrates)
                 raise ConfigError(f"bitrate {bitrate:g} bits/s is below what {self.name} can do; choose from {known}")
-            return fitting
+            return fitting + self.model.min_quantizers - 1
         if num_quantizers is None:
             return getattr(self.model, "default_num_quantizers", None) or self.num_quantizers
-        if not 1 <= num_quantizers <= self.num_quantizers:
-            raise ConfigError(f"num_quantizers {num_quantizers}; {self.name} has 1 to {self.num_quantizers}")
+        fewest = self.model.min_quantizers
+        if not fewest <= num_quantizers <= self.num_quantizers:
+            raise ConfigError(f"num_quantizers {num_quantizers}; {self.name} takes {fewest} to {self.num_quantizers}")
         return num_quantizers
 
     def _decoder(self, name: str | None) -> str:

@@ -49,7 +49,12 @@ class Quantizer(nn.Module):
 
     @property
     def num_quantizers(self) -> int:
-        """Number of levels; 1 for all but `ResidualVQ`."""
+        """Number of levels; 1 for all but `ResidualVQ`, `GroupedVQ` and `SplitVQ`."""
+        return 1
+
+    @property
+    def min_quantizers(self) -> int:
+        """The fewest levels that can be decoded; 1 for all but `GroupedVQ`."""
         return 1
 
     @property
@@ -188,8 +193,8 @@ class Quantizer(nn.Module):
     # Checks.
 
     def _check_levels(self, num_quantizers: int | None) -> None:
-        if num_quantizers is not None and not 1 <= num_quantizers <= self.num_quantizers:
-            raise ValueError(f"num_quantizers is {num_quantizers}, want 1 to {self.num_quantizers}")
+        if num_quantizers is not None and not self.min_quantizers <= num_quantizers <= self.num_quantizers:
+            raise ValueError(f"num_quantizers is {num_quantizers}, want {self.min_quantizers} to {self.num_quantizers}")
 
     def _check_codes(self, codes: Tensor) -> None:
         """codes [N] or [N, Q]."""

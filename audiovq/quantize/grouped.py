@@ -139,13 +139,10 @@ class GroupedVQ(_SideBySide):
     def _loss_weights(self) -> list[float]:
         return [width / sum(self.widths) for width in self.widths]
 
-    def _check_levels(self, num_quantizers: int | None) -> None:
-        super()._check_levels(num_quantizers)
-        if num_quantizers is not None and num_quantizers < len(self.parts):
-            raise ValueError(
-                f"num_quantizers is {num_quantizers}, want {len(self.parts)} to {self.num_quantizers}: "
-                "a code for each group of channels, then further levels"
-            )
+    @property
+    def min_quantizers(self) -> int:
+        """A code for each group of channels: with fewer, channels would be missing."""
+        return len(self.parts)
 
     def _check_codes(self, codes: Tensor) -> None:
         super()._check_codes(codes)

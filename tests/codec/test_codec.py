@@ -157,12 +157,21 @@ def test_the_models_own_default_of_levels_holds():
     assert encoded.header.num_quantizers == 2
 
 
+def test_a_grouped_model_offers_only_what_its_groups_can_decode():
+    grouped = {"kind": "vq", "groups": 2, "num_quantizers": 2, "codebook_size": 16, "kmeans_init": False}
+    codec = make_codec(FAST, quantizer=grouped)
+    assert codec.bitrates == [codec.frame_rate * bits for bits in (8, 12, 16)]
+    assert codec.encode(sound(0.1), RATE, bitrate=codec.bitrates[0]).codes.shape[1] == 2
+    with pytest.raises(ConfigError, match="takes 2 to 4"):
+        codec.encode(sound(0.1), RATE, num_quantizers=1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"bitrate": 399}, "choose from 400, 800, 1200"),
-        ({"num_quantizers": 4}, "has 1 to 3"),
-        ({"num_quantizers": 0}, "has 1 to 3"),
+        ({"num_quantizers": 4}, "takes 1 to 3"),
+        ({"num_quantizers": 0}, "takes 1 to 3"),
         ({"num_quantizers": 1, "bitrate": 400}, "one of them"),
     ],
 )
