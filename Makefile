@@ -24,6 +24,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test]'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[eval]' 2>/dev/null || \
 	  echo 'pesq was not installed: it needs a C compiler and Python headers. PESQ scores and their tests are left out.'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python encodec transformers 2>/dev/null || \
+	  echo 'encodec and transformers were not installed: the importers are tested on state dicts written by hand only.'
 	@touch $@
 
 demo: venv  ## encode and decode the packaged sample with the bundled model
