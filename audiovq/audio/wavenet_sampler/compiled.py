@@ -40,6 +40,7 @@ class CompiledSampler:
         self.identity, self.note = identity, ""
         self.likelihood, self.hop_length = decoder.likelihood, decoder.hop_length
         self._blank = start_state(decoder, 1, identity)
+        self._ready: set[int] = set()  # numbers of streams that the loop is compiled for
         self._loop: VectorLoop | PlainLoop = PlainLoop(decoder) if plain else VectorLoop(decoder, precision)
         try:
             self._compile(1)
@@ -75,6 +76,8 @@ class CompiledSampler:
         symbols = np.zeros((batch_size, length), np.float32)
         last = self._symbols(torch.from_numpy(state.previous))
         groups = [(rows, self._loop.scratch(rows.stop - rows.start)) for rows in self._groups(batch_size)]
+        for rows, _ in groups:
+            self._compile(rows.stop - rows.start)
         begin = state.position
         for first in range(0, length, PIECE):
             stop = min(first + PIECE, length)
@@ -119,7 +122,9 @@ class CompiledSampler:
         return mulaw_decode(torch.from_numpy(symbols), self.likelihood.levels).numpy()
 
     def _compile(self, streams: int) -> None:
-        """Compile the loop, or load it from disk, by running it over no samples."""
+        """Compile the loop for so many streams, or load it from disk, by running it over no samples."""
+        if streams in self._ready:
+            return
         state, none = self.start(streams), np.zeros((streams, 0), np.float32)
         condition = np.zeros((streams, 1, self._loop.condition_size), np.float32)
         outputs = np.zeros((streams, 0, self.likelihood.num_outputs), np.float32)
@@ -128,6 +133,7 @@ class CompiledSampler:
                 condition, np.zeros((streams, 0)), none, state.rings, state.scales, self._loop.scratch(streams),
                 state.previous, 0, 0, 0, none, outputs,
             )  # fmt: skip
+        self._ready.add(streams)
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import sys
 import textwrap
 import time
 
+import numba
 import pytest
 import torch
 
-from audiovq.audio.wavenet_sampler import WaveNetSampler
+from audiovq.audio.wavenet_sampler import WaveNetSampler, compiled, disk_cache
 from audiovq.audio.wavenet_sampler.compiled import CompiledSampler
 
 from .conftest import make_case, make_decoder
@@ -87,6 +88,29 @@ def test_without_numba_the_plain_sampler_draws_and_says_so_once():
     assert done.returncode == 0, done.stderr
     assert "slower" in done.stdout
     assert "numba" in done.stdout
+
+
+def test_where_nothing_can_be_written_code_is_compiled_all_the_same(monkeypatch):
+    njit = numba.njit
+
+    def refuse(**options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(disk_cache.numba, "njit", refuse)
+    assert disk_cache.compiled_and_kept(lambda x: x + 1)(2) == 3
+
+
+def test_a_long_compilation_is_told_and_a_short_one_is_not(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    with compiled._told("compiling"):
+        pass
+    assert not caplog.records
+    monkeypatch.setattr(compiled, "PATIENCE", 0.01)
+    with compiled._told("compiling"):
+        time.sleep(0.3)
+    assert caplog.messages == ["compiling"]
 
 
 @pytest.mark.slow
