@@ -7,9 +7,9 @@ Weights are random: speed does not depend on them. --peer takes a checkout of r9
 step made by torch.compile, which needs a C++ compiler and minutes. --trained adds what the precisions cost in quality.
 
 The floor: a sample of one stream needs every weight, so it takes the time in which this core reads them. That is
-measured in the same rounds, by adding up an array of as many bytes as the packed weights have. Past taps of layers with
-a dilation of 8 and more are known 8 samples ahead: their part is read once in 8 samples. Embedding rows, biases and
-conditions, under a hundredth, are left out.
+measured in the same rounds, by adding up an array of as many bytes as the packed weights have. Past taps of a layer
+with a dilation of 2, 4, or 8 and more are known as many samples ahead: their part is read once in 2, 4 or 8 samples.
+Embedding rows, biases and conditions, under a hundredth, are left out.
 """
 
 from __future__ import annotations
@@ -217,48 +217,49 @@ class Read:
     """
 
     def __init__(self, decoder: WaveNetDecoder, weight_bytes: int) -> None:
-        often, seldom = weights_of(decoder)
-        self.bytes_per_sample = (often + seldom / BLOCK) * weight_bytes
-        weights = aligned_zeros((often + seldom) * weight_bytes // 4, np.float32)
+        counts = weights_of(decoder)
+        self.bytes_per_sample = sum(count / samples for samples, count in counts.items()) * weight_bytes
+        weights = aligned_zeros(sum(counts.values()) * weight_bytes // 4, np.float32)
         weights += 1  # what was never written to is all one page
-        self.often, self.seldom = np.split(weights, [often * weight_bytes // 4])
+        ends = np.cumsum(list(counts.values())) * weight_bytes // 4
+        self.parts = tuple(np.split(weights, ends[:-1]))
         self.sums = np.zeros(max(1, round(CALL_SECONDS * 40e9 / self.bytes_per_sample / BLOCK)) * BLOCK)
         self.samples = len(self.sums)
 
     def __call__(self) -> None:
-        read(self.often, self.seldom, self.sums)
+        read(self.parts, self.sums)
 
 
 @numba.njit(fastmath=True)
-def read(often: NDArray[np.float32], seldom: NDArray[np.float32], sums: NDArray[np.float64]) -> None:
-    """Add up `often` for every entry of `sums`, and `seldom` for every eighth. (fastmath: in several sums at once.)"""
+def read(parts: tuple[NDArray[np.float32], ...], sums: NDArray[np.float64]) -> None:
+    """Add up parts 0, 1, 2, 3 for every, every second, fourth and eighth entry. (fastmath: in several sums at once.)"""
     for t in range(len(sums)):
         total = np.float32(0)
-        if t % BLOCK == 0:
-            for i in range(len(seldom)):
-                total += seldom[i]
-        for i in range(len(often)):
-            total += often[i]
+        for k in range(len(parts)):
+            if t % (1 << k) == 0:
+                part = parts[k]
+                for i in range(len(part)):
+                    total += part[i]
         sums[t] = total
 
 
-def weights_of(decoder: WaveNetDecoder) -> tuple[int, int]:
-    """Weights that a sample's products need each time, and those that they need once in `BLOCK` samples."""
+def weights_of(decoder: WaveNetDecoder) -> dict[int, int]:
+    """How many weights the products need once in 1, 2, 4 and 8 samples."""
     stack = decoder.stack
     linears = [stack.skip, stack.head[1], stack.head[3]]
     linears += [layer.residual for layer in stack.wavenet_layers if layer.residual is not None]
-    often, seldom = sum(linear.weight.numel() for linear in linears), 0
+    counts = dict.fromkeys((1, 2, 4, BLOCK), 0)
+    counts[1] = sum(linear.weight.numel() for linear in linears)
     for layer in stack.wavenet_layers:
         tap = layer.taps.weight.numel() // layer.kernel_size
-        past = tap * (layer.kernel_size - 1)
-        often += tap if layer.dilation >= BLOCK else tap + past
-        seldom += past if layer.dilation >= BLOCK else 0
-    return often, seldom
+        counts[1] += tap
+        counts[min(BLOCK, 1 << layer.dilation.bit_length() - 1)] += tap * (layer.kernel_size - 1)
+    return counts
 
 
 def title(config: Config) -> str:
     """The heading of a table."""
-    weights = sum(weights_of(config.decoder()))
+    weights = sum(weights_of(config.decoder()).values())
     return (
         f"{config.name}: {config.cycles} x 10 layers, residual {config.channels}, gate 2 x {config.gate_channels}, "
         f"skip {config.skip_channels}, {weights:,} weights"

@@ -2,12 +2,15 @@
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
 
 from audiovq.audio import AudioVQVAE
 
@@ -74,6 +77,28 @@ class PrintProgress(pl.Callback):
         print(f"{time.strftime('%H:%M:%S')}  step {trainer.global_step}  {figures}", flush=True)
 
 
+class AverageWeights(WeightAveraging):
+    """Exponential average of the weights, which takes their place in validation and in exports."""
+
+    def __init__(self, decay: float) -> None:
+        # codebooks follow the current weights: they are averages already
+        super().__init__(use_buffers=False, multi_avg_fn=rising_average(decay))
+
+
+def rising_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """The update of an exponential average, in place, whose factor rises as (1 + n) / (10 + n) to `decay`.
+
+    With `decay` from the first step on, a good part of the average would be random weights for 1 / (1 - decay) steps.
+    """
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        factor = min(decay, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(averaged, current, 1 - factor)
+
+    return update
+
+
 class ExportModel(pl.Callback):
     """After each validation writes the model folder `latest`, and `best` if the loss is the lowest yet.
 
@@ -104,7 +129,7 @@ class ExportModel(pl.Callback):
 
 
 class AudioExample(pl.Callback):
-    """An input and its reconstruction, as sound and spectrogram, to TensorBoard at each validation."""
+    """An input and what the decoder in training makes of it, heard and seen in TensorBoard at each validation."""
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         board = next((x for x in trainer.loggers if isinstance(x, TensorBoardLogger)), None)
@@ -114,12 +139,14 @@ class AudioExample(pl.Callback):
             return
         batch = next(iter(loaders))
         length = int(batch["num_samples"][0])
-        if model.decoder_context() is None:
+        decoder: str = pl_module.objective.config.decoder  # type: ignore[union-attr, assignment]
+        if model.decoder_context(decoder) is None:
             length = min(length, int(EXAMPLE_SECONDS * model.sample_rate))
         waveform = batch["waveform"][:1, :, :length].to(pl_module.device)
         speaker = batch["speaker"][:1].to(pl_module.device)
         with torch.inference_mode():
-            output = model.decode(model.encode(waveform), speaker=speaker, generator=torch.Generator().manual_seed(0))
+            codes, generator = model.encode(waveform), torch.Generator().manual_seed(0)
+            output = model.decode(codes, decoder=decoder, speaker=speaker, generator=generator)
         for name, sound in (("input", waveform), ("output", output[..., :length])):
             mono = sound[0, 0].float().cpu().clamp(-1, 1)
             board.experiment.add_audio(f"valid/{name}", mono, trainer.global_step, sample_rate=model.sample_rate)

@@ -89,7 +89,8 @@ class OptimizationConfig(Config):
     Attributes:
         max_steps: optimizer steps; learning_rate: peak; warmup_steps: linear from 0.
         final_rate: share of the peak that a cosine reaches at max_steps.
-        gradient_clip: norm; weight_average: EMA factor of the weights that are validated and exported, 0 for none.
+        gradient_clip: norm.
+        weight_average: EMA factor, at its highest, of the weights that are validated and exported; 0 for none.
         valid_every, save_every: in steps; log_every: in steps.
         keep: how many checkpoints by step stay beside `last` and `best`.
         precision: "32-true", "bf16-mixed" or "16-mixed".
@@ -113,10 +114,24 @@ class OptimizationConfig(Config):
     collapse_usage: float = 0.1
 
 
+class InitConfig(Config):
+    """A released model to start from.
+
+    Attributes:
+        model: a bundled name, a model folder or a hub id. Its weights are taken wherever it has them.
+        train: the parts that are trained, of `encoder`, `quantizer`, `decoders.NAME` and `speaker_table`; None for all.
+            The others rest in eval mode as they were released, and must be configured as there.
+    """
+
+    model: str
+    train: list[str] | None = Field(default=None, min_length=1)
+
+
 class ExperimentConfig(Config):
     """A whole training run. `model.speakers` is filled from the packs when `model.speaker_dim` is above 0."""
 
     model: AudioModelConfig
+    init: InitConfig | None = None
     data: DataConfig
     objective: Annotated[SpectralConfig | LikelihoodConfig, Field(discriminator="kind")]
     train: OptimizationConfig

@@ -11,6 +11,7 @@ from audiovq.audio import AudioVQVAE
 from audiovq.quantize import CodeUsage
 from audiovq.train.config import ExperimentConfig
 from audiovq.train.objectives import build_objective
+from audiovq.train.start import frozen_parts, load_released, trained_parts
 
 Batch = dict[str, Any]
 
@@ -22,9 +23,19 @@ class AudioVQVAEModule(pl.LightningModule):
         super().__init__()
         self.config = config
         self.model = AudioVQVAE.from_config(config.model)
-        self.objective = build_objective(config.objective, self.model)
+        trained = trained_parts(self.model, config.init)
+        load_released(self.model, config, trained)
+        self.frozen = frozen_parts(self.model, trained)
+        self.objective = build_objective(config.objective, self.model, trained)
         self.usage = CodeUsage(self.model.codebook_sizes)  # over the steps since the last validation
         self.valid_usage = CodeUsage(self.model.codebook_sizes)
+
+    def train(self, mode: bool = True) -> "AudioVQVAEModule":
+        """Training mode, in which what is frozen stays in eval mode: its codebooks rest too."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch of `audiovq.data.segments` -> loss."""
@@ -83,8 +94,10 @@ class AudioVQVAEModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW; linear warm-up, then a cosine down to `final_rate` of the peak."""
         options = self.config.train
-        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
-        others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        quantizer = {id(p) for p in self.model.quantizer.parameters()}  # decay would pull codes away from their vectors
+        trained = [p for p in self.parameters() if p.requires_grad]
+        decayed = [p for p in trained if p.ndim > 1 and id(p) not in quantizer]
+        others = [p for p in trained if p.ndim <= 1 or id(p) in quantizer]
         groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
         # Lightning can't clip the gradients of a fused optimizer under mixed precision
         fused = options.precision == "32-true"

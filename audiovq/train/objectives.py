@@ -4,6 +4,7 @@ An objective is called with the model, a batch and the step, and returns its ter
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -21,18 +22,17 @@ Batch = dict[str, Any]
 class SpectralObjective(nn.Module):
     """Multi-resolution spectral distance plus the quantizer's loss (a feed-forward decoder)."""
 
-    def __init__(self, config: SpectralConfig, sample_rate: int) -> None:
+    def __init__(self, config: SpectralConfig, sample_rate: int, fixed_codes: bool = False) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.fixed_codes = config, fixed_codes
         self.distance = SpectralLoss(sample_rate, config.windows, config.num_mels, config.resolutions_per_step)
 
     def forward(self, model: AudioVQVAE, batch: Batch, step: int) -> tuple[dict[str, Tensor], VQOutput | None]:
         """Terms `loss`, `mel`, `linear` and the quantizer's losses (scalars), and its output (None while it rests)."""
         waveform = batch["waveform"]
-        z_e = model.encoder(waveform)
         vq: VQOutput | None = None
-        z = z_e
-        if _quantizes(self, model, step, self.config.quantize_from_step):
+        z = z_e = fixed_latents(model, waveform, self.training) if self.fixed_codes else model.encoder(waveform)
+        if not self.fixed_codes and _quantizes(self, model, step, self.config.quantize_from_step):
             vq = model.quantizer(z_e, model.frame_mask(batch["num_samples"], z_e.shape[-1]))
             z = vq.z_q
             if self.training and self.config.bypass:
@@ -50,9 +50,9 @@ class SpectralObjective(nn.Module):
 class LikelihoodObjective(nn.Module):
     """-log p(x | z_q, speaker) plus the quantizer's loss: eq. 3 of the paper, per sample."""
 
-    def __init__(self, config: LikelihoodConfig) -> None:
+    def __init__(self, config: LikelihoodConfig, fixed_codes: bool = False) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.fixed_codes = config, fixed_codes
 
     def forward(self, model: AudioVQVAE, batch: Batch, step: int) -> tuple[dict[str, Tensor], VQOutput | None]:
         """Terms `loss` (nats), `reconstruction_bits`, and once codes are used `elbo_bits` (uniform prior)
@@ -62,11 +62,11 @@ class LikelihoodObjective(nn.Module):
         """
         waveform, num_samples = batch["waveform"], batch["num_samples"]
         decoder = cast(WaveNetDecoder, model.decoders[self.config.decoder])
-        z = model.encoder(waveform)
         vq: VQOutput | None = None
+        z = fixed_latents(model, waveform, self.training) if self.fixed_codes else model.encoder(waveform)
         if self.config.codes == "none":
             z = torch.zeros_like(z)
-        elif _quantizes(self, model, step, self.config.quantize_from_step):
+        elif not self.fixed_codes and _quantizes(self, model, step, self.config.quantize_from_step):
             vq = model.quantizer(z, model.frame_mask(num_samples, z.shape[-1]))
             z = vq.z_q
         bits = decoder.bits(waveform, z, model.speaker_vector(batch["speaker"]))
@@ -86,16 +86,40 @@ def _quantizes(objective: nn.Module, model: AudioVQVAE, step: int, from_step: in
     return step >= from_step and (objective.training or model.quantizer.ready)
 
 
+@torch.no_grad()
+@torch.autocast("cpu", enabled=False)
+@torch.autocast("cuda", enabled=False)
+def fixed_latents(model: AudioVQVAE, waveform: Tensor, training: bool) -> Tensor:
+    """z_q `[B, D, F]` of a model whose codes are fixed, exactly as a decoder of those codes gets it.
+
+    In training each item keeps its first n levels, n drawn as the quantizer's level dropout says: a decoder that is
+    added later learns every bitrate too.
+    """
+    codes = model.encode(waveform.float())
+    weights = getattr(model.quantizer, "level_weights", None)  # only a stack of levels has them
+    if training and weights is not None:
+        depths = torch.multinomial(weights, len(codes), replacement=True).to(codes.device) + 1
+        levels = torch.arange(codes.shape[1], device=codes.device)
+        codes = codes.masked_fill((levels >= depths.unsqueeze(1)).unsqueeze(-1), -1)
+    return model.quantizer.decode(codes)
+
+
 def build_objective(
-    config: SpectralConfig | LikelihoodConfig, model: AudioVQVAE
+    config: SpectralConfig | LikelihoodConfig, model: AudioVQVAE, trained: Sequence[str] | None = None
 ) -> SpectralObjective | LikelihoodObjective:
-    """The objective that the configuration names; ConfigError if the decoder it trains is of another kind."""
+    """The objective that the configuration names, where only the parts `trained` are trained; None for all.
+
+    Raises ConfigError if the decoder it trains is of another kind, or is not trained.
+    """
     if config.decoder not in model.decoders:
         raise ConfigError(f"objective.decoder: the model has no decoder {config.decoder!r}, only {model.decoder_names}")
     autoregressive = isinstance(model.decoders[config.decoder], WaveNetDecoder)
     if autoregressive != isinstance(config, LikelihoodConfig):
         want = "likelihood" if autoregressive else "spectral"
         raise ConfigError(f"objective.kind: decoder {config.decoder!r} is trained with {want}, not {config.kind}")
+    if trained is not None and f"decoders.{config.decoder}" not in trained:
+        raise ConfigError(f"init.train: must hold decoders.{config.decoder}, which the objective trains")
+    fixed_codes = trained is not None and not {"encoder", "quantizer"} & set(trained)
     if isinstance(config, LikelihoodConfig):
-        return LikelihoodObjective(config)
-    return SpectralObjective(config, model.sample_rate)
+        return LikelihoodObjective(config, fixed_codes)
+    return SpectralObjective(config, model.sample_rate, fixed_codes)

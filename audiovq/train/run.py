@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import yaml
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -15,7 +15,7 @@ from audiovq.data.files import atomic_output
 from audiovq.data.pack import PackedCorpus
 from audiovq.data.segments import SegmentBatches, SegmentDataset, eval_segments
 from audiovq.errors import ConfigError
-from audiovq.train.callbacks import AudioExample, ExportModel, PrintProgress, StopOnSignal, Throughput
+from audiovq.train.callbacks import AudioExample, AverageWeights, ExportModel, PrintProgress, StopOnSignal, Throughput
 from audiovq.train.config import ExperimentConfig, parse_config
 from audiovq.train.module import AudioVQVAEModule
 
@@ -163,8 +163,7 @@ def _callbacks(config: ExperimentConfig, exp_dir: Path, progress: bool) -> list[
     callbacks: list[pl.Callback] = [Throughput(options.log_every), LearningRateMonitor()]
     callbacks += [ExportModel(exp_dir / "models"), AudioExample(), PrintProgress()]
     if options.weight_average:
-        # codebooks follow the current weights: they are averages already
-        callbacks.append(EMAWeightAveraging(decay=options.weight_average, use_buffers=False))
+        callbacks.append(AverageWeights(options.weight_average))
     folder = exp_dir / "checkpoints"
     callbacks.append(StopOnSignal(folder / "last.ckpt"))  # after the averaging, whose update belongs to the step
     callbacks.append(

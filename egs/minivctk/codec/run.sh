@@ -14,6 +14,8 @@ stop_stage=100
 sources=""
 minivctk=""
 conf=conf/speech_16k.yaml
+wavenet_conf=conf/speech_16k_wavenet.yaml
+wavenet_init=speech-16k
 tag=""
 train_args=""
 checkpoint=latest
@@ -23,7 +25,7 @@ data_dir=data
 dump_dir=dump/16k
 exp_dir=exp
 # shellcheck disable=SC2034  # parse_options reads these two
-option_names="stage stop_stage sources minivctk conf tag train_args checkpoint nj threads data_dir dump_dir exp_dir"
+option_names="stage stop_stage sources minivctk conf wavenet_conf wavenet_init tag train_args checkpoint nj threads data_dir dump_dir exp_dir"
 # shellcheck disable=SC2034
 help_message="Usage: ./run.sh --sources DIR --minivctk DIR [--option value | --option=value ...]
 
@@ -31,7 +33,9 @@ Stages:
    0  data directories, one per source, and the held-back sets dev and eval: data/*
    1  pack them at 16 kHz: dump/16k/*
    2  train: exp/speech_16k
+   3  train a WaveNet over the codes of --wavenet-init: exp/speech_16k_wavenet
    7  score on the held-back clips at each bitrate
+   8  the same for what the WaveNet samples, and its bits per sample
 
 Options (relative paths count from this folder):
   --sources DIR     checkouts of the public repositories, see README.md
@@ -39,7 +43,9 @@ Options (relative paths count from this folder):
   --stage N         first stage to run                                    [$stage]
   --stop-stage N    last stage to run                                     [$stop_stage]
   --conf FILE       configuration of the training                         [$conf]
-  --tag NAME        the run goes to exp/speech_16k_NAME                   [none]
+  --wavenet-conf FILE  configuration of stage 3                           [$wavenet_conf]
+  --wavenet-init MODEL model that stage 3 adds a decoder to               [$wavenet_init]
+  --tag NAME        the runs go to exp/speech_16k[_wavenet]_NAME          [none]
   --train-args ARGS more arguments of 'audiovq train'                     [none]
   --checkpoint NAME model to score: best or latest                        [$checkpoint]
   --nj N            parallel jobs                                         [$nj]
@@ -54,6 +60,7 @@ parse_options "$@"
 
 training_sets="libri speechocean intent kerstin minivctk"
 exp=$exp_dir/speech_16k${tag:+_$tag}
+wavenet_exp=$exp_dir/speech_16k_wavenet${tag:+_$tag}
 
 if runs 0 "data directories"; then
     if [ -z "$sources" ] || [ -z "$minivctk" ]; then
@@ -79,11 +86,29 @@ if runs 2 "train"; then
         python -m audiovq train "$conf" --exp "$exp" --threads "$threads" $train_args
 fi
 
+if runs 3 "train a WaveNet over the codes"; then
+    # shellcheck disable=SC2086  # --train-args holds several words
+    $train_cmd --num-threads "$threads" "$wavenet_exp/log/train.log" \
+        python -m audiovq train "$wavenet_conf" -o init.model="$wavenet_init" --exp "$wavenet_exp" --threads "$threads" $train_args
+fi
+
 if runs 7 "score"; then
     for bitrate in 500 1000 1500 2000; do
         $decode_cmd --num-threads "$threads" "$exp/log/score_$bitrate.log" \
             python -m audiovq evaluate codec --data "$data_dir/eval" --group "$data_dir/eval/utt2group" \
             --model "$exp/models/$checkpoint" --bitrate "$bitrate" --threads "$threads" \
             --json "$exp/scores_${checkpoint}_$bitrate.json"
+    done
+fi
+
+if runs 8 "score what the WaveNet samples"; then
+    model=$wavenet_exp/models/$checkpoint
+    $decode_cmd --num-threads "$threads" "$wavenet_exp/log/likelihood.log" \
+        python -m audiovq evaluate likelihood --model "$model" --decoder wavenet --pack "$dump_dir/eval" \
+        --threads "$threads" --json "$wavenet_exp/likelihood_$checkpoint.json"
+    for bitrate in 1000 2000; do
+        $decode_cmd --num-threads "$threads" "$wavenet_exp/log/score_$bitrate.log" \
+            python -m audiovq evaluate codec --data "$data_dir/eval" --group "$data_dir/eval/utt2group" --model "$model" \
+            --decoder wavenet --bitrate "$bitrate" --threads "$threads" --json "$wavenet_exp/scores_${checkpoint}_$bitrate.json"
     done
 fi
