@@ -104,19 +104,18 @@ class TableCache:
         if not keep or codebook.numel() > self.LARGEST:
             self._kept = None
             return self.build(codebook)
-        kept = self._kept
-        if kept is None or not _same(kept[0], codebook):
-            codebook = codebook.detach().clone()
-            self._kept = kept = codebook, self.build(codebook)
-        return kept[1]
+        source, table = self._kept or (None, None)
+        if source is None or table is None or not _same(source, codebook):
+            source = codebook.detach().clone()
+            table = self.build(source)
+            self._kept = source, table
+        return table
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    if a.device != b.device or a.dtype != b.dtype:
-        return False
-    if a.device.type == "cpu":  # numpy is four times faster
-        return np.array_equal(a.detach().numpy(), b.detach().numpy())
-    return torch.equal(a, b)
+    if a.device.type == b.device.type == "cpu" and a.shape == b.shape:  # numpy compares four times faster
+        return bool((a.numpy() == b.detach().numpy()).all())
+    return a.device == b.device and torch.equal(a, b)
 
 
 def _search_table(codebook: Tensor) -> Tensor:
@@ -136,19 +135,20 @@ def _search_table(codebook: Tensor) -> Tensor:
 
 
 def _search(x: Tensor, table: Tensor) -> Tensor:
-    with _no_autocast(x.device), _full_float32(x.device):
-        if x.device.type != "cpu":
-            return _search_device(x, table)
-        if x.shape[0] * table.shape[1] > _CPU_TILE[0] // 16:
-            return _search_cpu(x, table)
+    on_cpu = x.device.type == "cpu"
+    if on_cpu and x.shape[0] * table.shape[1] <= _CPU_TILE[0] // 16:
         return _search_few(x, table)
+    with _no_autocast(x.device), _full_float32(x.device):
+        return _search_cpu(x, table) if on_cpu else _search_device(x, table)
 
 
 def _search_few(x: Tensor, table: Tensor) -> Tensor:
-    """Fewest calls, for a stream that brings a vector at a time."""
-    k = table.shape[1] - _BEHIND
-    codes, bias = table[:, :k].split_with_sizes((x.shape[1], 1))
-    return torch.from_numpy(torch.addmm(bias, x - table[:-1, k], codes).numpy().argmax(1))
+    """All in numpy, whose calls cost least: for a stream that brings a vector at a time."""
+    columns = table.numpy()
+    k = columns.shape[1] - _BEHIND
+    scores = (x.float().numpy() - columns[:-1, k]) @ columns[:-1, :k]
+    scores += columns[-1, :k]
+    return torch.from_numpy(scores.argmax(1))
 
 
 def _search_cpu(x: Tensor, table: Tensor) -> Tensor:
@@ -162,29 +162,33 @@ def _search_cpu(x: Tensor, table: Tensor) -> Tensor:
     codes = torch.empty(count, dtype=torch.int64)
     found = codes.numpy()
     with_one = torch.ones(min(chunk, count), dim + 16 - dim % 16)[:, : dim + 1]  # aligned rows
-    centred = with_one[:, :dim]
-    scores = torch.empty(rows * width)
+    scores = torch.empty(rows, width)
+    blocks: Sequence[Tensor] = ()
     for start in range(0, count, chunk):
         n = min(chunk, count - start)
-        torch.sub(x[start : start + n], mean, out=centred[:n])
-        for first in range(0, n, rows):
-            stop = min(first + rows, n)
-            _best_of_rows(with_one[first:stop], parts, scores, found[start + first : start + stop])
+        torch.sub(x[start : start + n], mean, out=with_one[:n, :dim])
+        if n < chunk or not blocks:
+            blocks = with_one[:n].split(rows)
+        at = start
+        for block in blocks:
+            stop = at + block.shape[0]
+            if len(parts) == 1 and stop - at == rows:  # the shortest way: for small D the calls themselves count
+                torch.mm(block, parts[0], out=scores).numpy().argmax(1, found[at:stop])
+            else:
+                _best_of_rows(block, parts, scores.flatten(), found[at:stop])
+            at = stop
     return codes
 
 
 def _best_of_rows(x: Tensor, parts: Sequence[Tensor], scores: Tensor, best: NDArray[np.int64]) -> None:
     """Rows x [n, D + 1] against the codebook's parts, each [D + 1, <= width] -> best [n]; scores is room for a tile."""
     n = x.shape[0]
-    best_score = np.full(n if len(parts) > 1 else 0, -np.inf, dtype=np.float32)
+    best_score = np.full(n, -np.inf, dtype=np.float32)
     best[:] = first = 0
     for part in parts:
         width = part.shape[1]
         # a contiguous view, so that numpy doesn't copy it; a row of the tile holds the scores of one vector
         tile = torch.mm(x, part, out=scores[: n * width].view(n, width)).numpy()
-        if len(parts) == 1:
-            tile.argmax(1, best)
-            return
         index = tile.argmax(1)
         score = tile[np.arange(n), index]
         better = score > best_score  # strictly, so that the lowest index wins a tie

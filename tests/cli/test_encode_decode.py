@@ -128,7 +128,7 @@ def test_start_and_duration_cut_a_part(run, codes, tmp_path):
     ("args", "message"),
     [
         (["--bitrate", "100"], "choose from 400, 800"),
-        (["--num-quantizers", "3"], "has 1 to 2"),
+        (["--num-quantizers", "3"], "takes 1 to 2"),
         (["--speaker", "anna"], "has no speakers"),
         (["--model", "no-such-model"], "no-such-model"),
     ],
