@@ -92,7 +92,7 @@ class _SideBySide(Quantizer):
         """Each part, its rows, and how many of the codes wanted are its own."""
         owners = [part for part, _ in self.order[:num_quantizers]]
         for i, (part, rows) in enumerate(zip(self._parts(), self._inputs(x), strict=True)):
-            yield part, rows, owners.count(i)
+            yield part, rows, sum(owner == i for owner in owners)
 
     def _parts(self) -> list[Quantizer]:
         return list(self.parts)  # type: ignore[arg-type]

@@ -194,9 +194,9 @@ class VectorQuantizer(Quantizer):
         self, codes: Tensor, z_e: Tensor, mask: Tensor | None, rest: Tensor | None, total: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """rest = z_e - e and total = e or total + e, without what is masked; returns them and |rest|^2."""
-        rest = torch.empty_like(z_e) if rest is None else rest
         first = total is None
-        total = torch.empty_like(z_e) if total is None else total
+        rest = z_e.new_empty(z_e.shape) if rest is None else rest
+        total = z_e.new_empty(z_e.shape) if total is None else total
         square = z_e.new_zeros(())
         for part in _parts(z_e):
             e = self._lookup(codes[part])
