@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -10,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovq.quantize.base import Quantizer
-from audiovq.quantize.gradients import rotate, straight_through, with_gradient
+from audiovq.quantize.gradients import rotate, straight_through, with_gradient, zero_rows_
 from audiovq.quantize.output import VQOutput
-from audiovq.quantize.vq import Gradient, VectorQuantizer
+from audiovq.quantize.vq import Gradient, VectorQuantizer, parts
 
 
 class ResidualVQ(Quantizer):
@@ -115,31 +116,37 @@ class ResidualVQ(Quantizer):
             if depths is not None:
                 deeper = [depths > i if mask is None else (depths > i) & mask for i in range(1, active)]
                 masks = [mask, *deeper]
+        # A level starts on a whole batch, but not on one that started another: that is too well known.
+        starts = self.training and not self._holds and not waiting and len(masks) == active < self.num_quantizers
+        next_level = self._levels()[active] if starts else None
         plain = self._plain_levels()
-        out, rest = self._sum_of_outputs(x, masks) if plain is None else self._sum_of_steps(plain, x, masks)
-        if not waiting and len(masks) == active:  # a batch that starts one level is too well known to start another
-            self._start_level(active, rest, mask)
+        if plain is None:
+            out = self._sum_of_outputs(x, masks, next_level)
+        else:
+            out = self._sum_of_steps(plain, x, masks, next_level)
         idle = wanted - len(masks)
         out.codes = F.pad(out.codes, (0, idle), value=-1)
         out.stats = {name: F.pad(value, (0, idle)) for name, value in out.stats.items()}
         return out
 
     def _sum_of_steps(
-        self, levels: list[VectorQuantizer], x: Tensor, masks: list[Tensor | None]
-    ) -> tuple[VQOutput, Tensor]:
+        self, levels: list[VectorQuantizer], x: Tensor, masks: list[Tensor | None], next_level: Quantizer | None
+    ) -> VQOutput:
         """Levels without a gradient of their own: one for the sum, and one buffer for that of all commitment losses.
 
-        Returns also what all of them leave, [N, D].
+        The sum is taken from the codes at the end, before the codebooks move: so it can stand where the rest stood,
+        and memory stays at 2 N x D.
         """
-        rest, left, total = x.detach(), None, None
+        rest, left = x.detach(), None
         pull = torch.zeros_like(rest) if torch.is_grad_enabled() and x.requires_grad else None
         commitment = x.new_zeros(())
         losses: dict[str, Tensor] = {}
         codes: list[Tensor] = []
         stats: list[dict[str, Tensor]] = []
+        updates = []
         for level, mask in zip(levels, masks, strict=False):
-            step = level._step(rest, mask, left, total)
-            rest, left, total = step.rest, step.rest, step.total
+            step = level._step(rest, mask, left)
+            rest = left = step.rest
             commitment = commitment + level.beta * step.mean_square
             if pull is not None:
                 weight = 2 * level.beta * step.scale
@@ -148,13 +155,21 @@ class ResidualVQ(Quantizer):
                 losses["codebook"] = losses.get("codebook", 0) + step.codebook_loss
             codes.append(step.codes.to(torch.int32))  # half the memory until all levels are there
             stats.append(step.stats)
+            updates.append(step.update)
+        if next_level is not None:
+            self._start(next_level, rest, masks[0])
+        with torch.no_grad():
+            total = self._sum_of_vectors(levels, codes, rest)
+        for level, update in zip(levels, updates, strict=False):
+            if update is not None:
+                level._move(*update)
         losses["commitment"] = commitment if pull is None else with_gradient(x, commitment, pull)
         loss = sum(losses.values(), x.new_zeros(()))
         joined = {name: torch.cat([of_level[name] for of_level in stats]) for name in stats[0]}
-        z_q = self._through(x, step.total, masks[0])
-        return VQOutput(z_q, torch.stack(codes, dim=1).long(), loss, losses, joined), rest
+        z_q = self._through(x, total, masks[0])
+        return VQOutput(z_q, torch.stack(codes, dim=1).long(), loss, losses, joined)
 
-    def _sum_of_outputs(self, x: Tensor, masks: list[Tensor | None]) -> tuple[VQOutput, Tensor]:
+    def _sum_of_outputs(self, x: Tensor, masks: list[Tensor | None], next_level: Quantizer | None) -> VQOutput:
         """Levels that make their losses themselves, and may have gradients that the residuals pass on."""
         identity = all(level.identity_gradient for level in self._levels())
         rest, total = x, torch.zeros_like(x)
@@ -167,10 +182,12 @@ class ResidualVQ(Quantizer):
             for name, value in out.losses.items():
                 losses[name] = losses.get(name, 0) + value
             outputs.append(out)
+        if next_level is not None:
+            self._start(next_level, rest, masks[0])
         stats = {name: torch.cat([out.stats[name] for out in outputs]) for name in outputs[0].stats}
         codes = torch.stack([out.codes for out in outputs], dim=1)
         z_q = self._through(x, total, masks[0]) if identity else total
-        return VQOutput(z_q, codes, sum(losses.values(), x.new_zeros(())), losses, stats), rest
+        return VQOutput(z_q, codes, sum(losses.values(), x.new_zeros(())), losses, stats)
 
     def _through(self, x: Tensor, total: Tensor, mask: Tensor | None) -> Tensor:
         return (rotate if self.gradient == "rotation" else straight_through)(x, total, mask)
@@ -192,17 +209,28 @@ class ResidualVQ(Quantizer):
         return torch.stack(codes, dim=1)
 
     def _lookup(self, codes: Tensor) -> Tensor:
+        plain = self._plain_levels()
         inner = self._levels()[0].dim
+        if plain is not None:
+            room = torch.empty(codes.shape[0], inner, dtype=torch.float32, device=codes.device)
+            return self._sum_of_vectors(plain, codes.unbind(dim=1), room)
         total = torch.zeros(codes.shape[0], inner, dtype=torch.float32, device=codes.device)
         for level, of_level in zip(self._levels(), codes.unbind(dim=1), strict=False):
-            total = total + self._vectors(level, of_level)  # the order of forward: equal to the last bit
+            total = total + level._decode_rows(of_level)  # the order of forward: equal to the last bit
         return total
 
-    def _vectors(self, level: Quantizer, codes: Tensor) -> Tensor:
-        """What a level adds for codes [N]: [N, dim], 0 for -1; in float32 where the stack works on plain rows."""
-        if self._plain_levels() is None:
-            return level._decode_rows(codes)
-        return level._lookup(codes).masked_fill(codes.unsqueeze(1) < 0, 0)
+    def _sum_of_vectors(self, levels: Sequence[VectorQuantizer], codes: Sequence[Tensor], room: Tensor) -> Tensor:
+        """What codes [N] of each level stand for, summed into `room` [N, D], which is returned; -1 adds 0.
+
+        Forward and decode both come here: they agree to the last bit.
+        """
+        for part in parts(room):
+            vectors = (
+                zero_rows_(level._lookup(of_level[part]), of_level[part] >= 0)
+                for level, of_level in zip(levels, codes, strict=False)
+            )
+            room[part] = reduce(torch.add, vectors)
+        return room
 
     def _levels(self) -> list[Quantizer]:
         return list(self.levels)  # type: ignore[arg-type]
@@ -222,14 +250,14 @@ class ResidualVQ(Quantizer):
         waiting = (i for i, level in enumerate(self._levels()) if not level.ready)
         return max(1, next(waiting, self.num_quantizers))
 
+    @staticmethod
     @torch.no_grad()
-    def _start_level(self, index: int, rest: Tensor, mask: Tensor | None) -> None:
-        """In training, make the codebook of a level that waits for it from what the levels before it leave.
+    def _start(level: Quantizer, rest: Tensor, mask: Tensor | None) -> None:
+        """Make the codebook of a level that waits for it from what the levels before it leave.
 
         It takes part from the next step on, so that a recomputation of this step meets the same levels.
         """
-        if self.training and not self._holds and index < self.num_quantizers:
-            self._levels()[index](rest, mask)
+        level(rest, mask)
 
     def _draw_depths(self, items: int, rows: int, device: torch.device) -> Tensor | None:
         """How many levels each row uses, drawn per item: [N]. None = all."""

@@ -3,6 +3,8 @@
 Equations 1 and 2 of arXiv 1711.00937, without an N x K table: scores live in one small tile that stays in cache.
 """
 
+import functools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -13,10 +15,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
 # Scores in a tile, and how many codes wide it is at most.
 _CPU_TILE = (2**18, 1024)  # 1 MB of float32 fits a core's L2 cache
 _CENTRED = 2**14  # elements of x that are centred in one call: 64 kB; small calls cost
 _BEHIND = 16  # columns of a table behind the codes: 64 bytes
+_COMPILED = 2**28  # multiplications from which on the compiled search is taken: loading it takes a second, once
 _DEVICE_TILE = (2**25, 4096)  # 128 MB: large enough to fill a GPU, small against the features themselves
 
 
@@ -138,6 +143,11 @@ def _search(x: Tensor, table: Tensor) -> Tensor:
     on_cpu = x.device.type == "cpu"
     if on_cpu and x.shape[0] * table.shape[1] <= _CPU_TILE[0] // 16:
         return _search_few(x, table)
+    if on_cpu and x.shape[0] * table.numel() >= _COMPILED:
+        kernel, k = _kernel(), table.shape[1] - _BEHIND
+        if kernel is not None and k >= kernel.PANEL:
+            found = kernel.search(x.float().numpy(), table.numpy(), k, torch.get_num_threads())
+            return torch.from_numpy(found)
     with _no_autocast(x.device), _full_float32(x.device):
         return _search_cpu(x, table) if on_cpu else _search_device(x, table)
 
@@ -151,8 +161,23 @@ def _search_few(x: Tensor, table: Tensor) -> Tensor:
     return torch.from_numpy(scores.argmax(1))
 
 
+@functools.cache
+def _kernel() -> Any:
+    """The module `search_kernel`, or None where its loops can't be compiled: `_search_cpu` stands in for them."""
+    try:
+        from audiovq.quantize import search_kernel
+
+        # The search of one row compiles the loops, or loads them from disk.
+        empty = np.zeros((2, search_kernel.PANEL + _BEHIND), np.float32)
+        search_kernel.search(empty[:1, :1], empty, search_kernel.PANEL, 1)
+    except Exception as error:  # whatever numba or LLVM say of a processor or version they don't suit
+        logger.info("large searches take longer: their loops do not compile (%s: %s)", type(error).__name__, error)
+        return None
+    return search_kernel
+
+
 def _search_cpu(x: Tensor, table: Tensor) -> Tensor:
-    """torch multiplies, numpy takes the argmax of the same memory (ten times faster than torch's)."""
+    """By tiles: torch multiplies, numpy takes the argmax of the same memory (ten times faster than torch's)."""
     count, dim = x.shape
     k = table.shape[1] - _BEHIND
     mean = table[:dim, k].contiguous()

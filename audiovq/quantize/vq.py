@@ -27,20 +27,20 @@ class Step:
 
     Attributes:
         codes: [N], -1 where masked.
-        rest: what the codes leave of the rows [N, D], 0 where masked; total: the codes' vectors, or the sum with those
-            of the levels before.
+        rest: what the codes leave of the rows [N, D], 0 where masked.
         mean_square: of the rest, over valid rows; scale: 1 / (valid rows * D), what makes the sum a mean.
         stats: as `VQOutput.stats`.
         codebook_loss: eq. 3's second term, with its gradient; None with moving averages.
+        update: what `_move` needs to finish the update of the codebook; None where nothing is learnt.
     """
 
     codes: Tensor
     rest: Tensor
-    total: Tensor
     mean_square: Tensor
     scale: float | Tensor
     stats: dict[str, Tensor]
     codebook_loss: Tensor | None
+    update: tuple[Tensor, Tensor, Tensor] | None
 
 
 class VectorQuantizer(Quantizer):
@@ -149,20 +149,25 @@ class VectorQuantizer(Quantizer):
 
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         x = self._unit(x)
-        step = self._step(x.detach(), mask)
+        z_q = torch.empty_like(x, requires_grad=False)
+        step = self._step(x.detach(), mask, vectors=z_q)
+        if step.update is not None:
+            self._move(*step.update)
         commitment = self.beta * step.mean_square
         losses = {"commitment": with_gradient(x, commitment, step.rest, 2 * self.beta * step.scale)}
         if step.codebook_loss is not None:
             losses["codebook"] = step.codebook_loss
         through = rotate if self.gradient == "rotation" else straight_through
         loss = sum(losses.values(), x.new_zeros(()))
-        return VQOutput(through(x, step.total, mask), step.codes, loss, losses, step.stats)
+        return VQOutput(through(x, z_q, mask), step.codes, loss, losses, step.stats)
 
-    def _step(self, z_e: Tensor, mask: Tensor | None, rest: Tensor | None = None, total: Tensor | None = None) -> Step:
-        """Quantize rows [N, D] (unit vectors if by cosine) and, in training mode, update the codebook.
+    def _step(
+        self, z_e: Tensor, mask: Tensor | None, rest: Tensor | None = None, vectors: Tensor | None = None
+    ) -> Step:
+        """Quantize rows [N, D] (unit vectors if by cosine) and, in training mode, start an update of the codebook.
 
-        `rest` is room for what the codes leave of z_e (it may be z_e itself); the codes' vectors are added to `total`.
-        Both come from the codebook as it was before the step. Order and buffers keep memory at 2 N x D.
+        The codebook itself stays as it is until `_move`. `rest` is room for what the codes leave of z_e (it may be z_e
+        itself), `vectors` for the codes' vectors, if they are wanted. Order and buffers keep memory at these two.
         """
         learn = self.training and not self._holds
         if self.training and not self.ready:
@@ -182,38 +187,31 @@ class VectorQuantizer(Quantizer):
         with torch.no_grad():
             dead, fresh = self._count(z_e, mask, counts, sums) if learn else (counts[:0], z_e[:0])
             del sums
-            rest, total, square = self._subtract(codes, z_e, mask, rest, total)
+            rest, square = self._subtract(codes, z_e, mask, rest, vectors)
         mean_square = square * scale
         loss = None if direction is None else with_gradient(codebook, mean_square, direction, 2 * scale)
-        if learn:
-            self._move(counts > 0, dead, fresh)
         stats["restarted"] = torch.full((1,), float(len(dead)), device=z_e.device)
-        return Step(codes, rest, total, mean_square, scale, stats, loss)
+        return Step(codes, rest, mean_square, scale, stats, loss, (counts > 0, dead, fresh) if learn else None)
 
     def _subtract(
-        self, codes: Tensor, z_e: Tensor, mask: Tensor | None, rest: Tensor | None, total: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """rest = z_e - e and total = e or total + e, without what is masked; returns them and |rest|^2."""
-        first = total is None
+        self, codes: Tensor, z_e: Tensor, mask: Tensor | None, rest: Tensor | None, vectors: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """rest = z_e - e and vectors = e, without what is masked; returns rest and |rest|^2."""
         rest = z_e.new_empty(z_e.shape) if rest is None else rest
-        total = z_e.new_empty(z_e.shape) if total is None else total
         square = z_e.new_zeros(())
-        for part in _parts(z_e):
+        for part in parts(z_e):
             e = self._lookup(codes[part])
             torch.sub(z_e[part], e, out=rest[part])
             if mask is not None:
                 zero_rows_(rest[part], mask[part])
-                zero_rows_(e, mask[part])
-            if first:
-                total[part] = e
-            else:
-                total[part] += e
+            if vectors is not None:
+                vectors[part] = e if mask is None else zero_rows_(e, mask[part])
             square = square + torch.linalg.vector_norm(rest[part]).square()
-        return rest, total, square
+        return rest, square
 
     def _subtract_(self, rest: Tensor, codes: Tensor) -> None:
         """rest -= e, in place."""
-        for part in _parts(rest):
+        for part in parts(rest):
             rest[part] -= self._lookup(codes[part])
 
     def _assign(self, x: Tensor, num_quantizers: int | None) -> Tensor:
@@ -251,7 +249,7 @@ class VectorQuantizer(Quantizer):
         if self.update == "ema":
             # e_i = m_i / N_i. A code that received nothing stays: both sides shrank alike. So N_i >= 1 - decay wherever
             # we divide, and no smoothing is needed.
-            for part in _parts(self.codebook):
+            for part in parts(self.codebook):
                 mean = self._unit(self.ema_sums[part] / self.ema_counts[part].unsqueeze(1))
                 self.codebook[part] = torch.where(used[part].unsqueeze(1), mean, self.codebook[part])
         if len(dead):
@@ -277,7 +275,7 @@ class VectorQuantizer(Quantizer):
         self._ready = not self.initialised.is_meta and bool(self.initialised)
 
 
-def _parts(rows: Tensor) -> list[slice]:
+def parts(rows: Tensor) -> list[slice]:
     """Slices of rows [N, D], for work one by one on a CPU: it needs no further N x D tensor, and stays in cache."""
     if rows.device.type != "cpu" or torch.compiler.is_compiling():
         return [slice(None)]

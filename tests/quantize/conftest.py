@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).parent))  # naive.py and ddp_worker.py are imported by their bare names
+sys.path.append(str(Path(__file__).parent))  # naive.py, small.py and others are imported by their bare names
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 
 import naive
+import naive_levels
 import pytest
 import torch
 import torch.nn.functional as F
@@ -141,7 +142,7 @@ def test_projections_are_on_both_ways(codebook_dim: int) -> None:
 @pytest.mark.parametrize("channel_dim", [1, -1])
 def test_layout_survives_axes_of_one_size(channel_dim: int) -> None:
     """P12: with as many items as levels, naive codes [Q, N] pass for [N, Q], and decode to something else."""
-    textbook = naive.Residual(codebooks())
+    textbook = naive_levels.Residual(codebooks())
     x = torch.randn(Q, DIM)
     assert not torch.allclose(textbook.decode(textbook.encode(x)), textbook(x).z_q)
 
@@ -160,7 +161,7 @@ def test_layout_survives_axes_of_one_size(channel_dim: int) -> None:
 def test_no_levels_are_not_all_levels() -> None:
     """P13: 0 is false, and so the naive form takes all."""
     x = torch.randn(5, DIM)
-    assert naive.Residual(codebooks()).eval()(x, 0).codes.shape[1] == Q
+    assert naive_levels.Residual(codebooks()).eval()(x, 0).codes.shape[1] == Q
     rvq = residual()
     for call in (lambda: rvq(x, num_quantizers=0), lambda: rvq.encode(x, 0)):
         with pytest.raises(ValueError, match="num_quantizers is 0"):
@@ -172,7 +173,7 @@ def test_no_levels_are_not_all_levels() -> None:
 def test_training_heeds_the_number_of_levels(n: int, level_dropout: bool) -> None:
     """P13: the naive form asks for it in eval mode only."""
     x = torch.randn(50, DIM)
-    assert naive.Residual(codebooks()).train()(x, 1).codes.shape[1] == Q
+    assert naive_levels.Residual(codebooks()).train()(x, 1).codes.shape[1] == Q
     out = residual(level_dropout=level_dropout)(x, num_quantizers=n)
     assert out.codes.shape == (50, n)
     assert (out.codes >= 0).all()
@@ -180,7 +181,7 @@ def test_training_heeds_the_number_of_levels(n: int, level_dropout: bool) -> Non
 
 def test_dropout_reaches_every_item_and_every_depth() -> None:
     """P13: the naive draws leave out batches of one, items at the end of a batch, and the last level."""
-    textbook = naive.Residual(codebooks(), dropout=0.5).train()
+    textbook = naive_levels.Residual(codebooks(), dropout=0.5).train()
     assert (torch.cat([textbook.depths(1) for _ in range(100)]) == Q).all()
     assert (torch.stack([textbook.depths(8) for _ in range(100)])[:, 4:] == Q).all()
     assert max(textbook.depth(0) for _ in range(100)) == Q - 1
@@ -198,7 +199,7 @@ def test_any_prefix_of_the_levels_decodes(n: int) -> None:
     x = torch.randn(11, DIM)
     if n < Q:
         with pytest.raises(IndexError):
-            naive.Residual(codebooks()).decode(torch.zeros(11, n, dtype=torch.int64))
+            naive_levels.Residual(codebooks()).decode(torch.zeros(11, n, dtype=torch.int64))
 
     rvq = residual().eval()
     codes = rvq.encode(x)

@@ -15,6 +15,7 @@ P17  losses on the wrong side         test_beta_weighs_the_commitment, test_each
 from __future__ import annotations
 
 import naive
+import naive_levels
 import pytest
 import torch
 import torch.nn.functional as F
@@ -52,7 +53,7 @@ def x() -> Tensor:
 def test_the_gradient_of_a_residual_sum_is_exactly_one(codebooks: list[Tensor], x: Tensor) -> None:
     """P14: a straight-through gradient for each of the Q levels adds up to Q."""
     incoming = torch.randn(40, DIM)
-    (grad,) = torch.autograd.grad(naive.Residual(codebooks)(x).z_q, x, incoming)
+    (grad,) = torch.autograd.grad(naive_levels.Residual(codebooks)(x).z_q, x, incoming)
     torch.testing.assert_close(grad, Q * incoming)
     (grad,) = torch.autograd.grad(residual(codebooks)(x).z_q, x, incoming)
     assert torch.equal(grad, incoming)
@@ -60,9 +61,9 @@ def test_the_gradient_of_a_residual_sum_is_exactly_one(codebooks: list[Tensor], 
 
 def test_the_commitment_of_every_level_reaches_the_input(codebooks: list[Tensor], x: Tensor) -> None:
     """P14: where residuals are not detached, levels after the first have a gradient of 0."""
-    textbook = naive.Residual(codebooks, detach=False)
+    textbook = naive_levels.Residual(codebooks, detach=False)
     (grad,) = torch.autograd.grad(textbook(x).loss, x)
-    (first_alone,) = torch.autograd.grad(naive.Residual(codebooks[:1], detach=False)(x).loss, x)
+    (first_alone,) = torch.autograd.grad(naive_levels.Residual(codebooks[:1], detach=False)(x).loss, x)
     torch.testing.assert_close(grad, first_alone)
 
     rvq = residual(codebooks)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import naive
 import pytest
 import torch
+from small import quantizer
 from torch import Tensor, nn
 
 from audiovq.quantize import VectorQuantizer, code_stats, nearest, search
@@ -45,15 +46,6 @@ def exact(x: Tensor, codebook: Tensor) -> Tensor:
 
 def wrong_share(codes: Tensor, x: Tensor, codebook: Tensor) -> float:
     return (codes != exact(x, codebook)).double().mean().item()
-
-
-def quantizer(codebook: Tensor, **options: object) -> VectorQuantizer:
-    settings: dict = {"channel_dim": -1, "decay": 0.9, "kmeans_init": False, "restart_threshold": 0, **options}
-    vq = VectorQuantizer(codebook.shape[1], codebook.shape[0], **settings)
-    vq.codebook.data.copy_(codebook)
-    if vq.update == "ema":
-        vq.ema_sums.copy_(codebook)
-    return vq
 
 
 # P18

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import naive
+import naive_levels
 import pytest
 import torch
 from torch import Tensor, nn
@@ -196,8 +197,8 @@ def test_a_step_leaves_earlier_graphs_alone(kind: str) -> None:
 def test_training_gives_the_codes_of_eval(kind: str) -> None:
     """P25: with one codebook that learns within the loop, later naive levels read another than they will in eval."""
     x, start = torch.randn(80, DIM), torch.randn(K, DIM)
-    codes = naive.residual_with_one_codebook(naive.EMA(start, decay=0.5), x, 3)
-    expected = naive.residual_with_one_codebook(naive.EMA(start, decay=0.5).eval(), x, 3)
+    codes = naive_levels.residual_with_one_codebook(naive.EMA(start, decay=0.5), x, 3)
+    expected = naive_levels.residual_with_one_codebook(naive.EMA(start, decay=0.5).eval(), x, 3)
     assert torch.equal(codes[:, 0], expected[:, 0])
     assert (codes[:, 2] != expected[:, 2]).double().mean() > 0.1
 

@@ -1,4 +1,7 @@
-"""`nearest` and `code_stats` against their plain definitions. (Rounding, ties, autocast: test_pitfalls_numerics.py.)"""
+"""`nearest` and `code_stats` against their plain definitions.
+
+Rounding, ties, autocast: test_pitfalls_numerics.py. Large batches: test_search_kernel.py.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ def test_the_search_never_holds_a_table_of_all_scores() -> None:
     resource = pytest.importorskip("resource")
     unit = 1 if sys.platform == "darwin" else 1024
     x, codebook = torch.randn(200_000, 4), torch.randn(4096, 4)
-    nearest(x[:600], codebook)
+    nearest(x[:20_000], codebook)  # as large as brings in the compiled search, which takes memory itself
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     nearest(x, codebook)
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit < 32 * 2**20

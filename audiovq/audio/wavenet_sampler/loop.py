@@ -4,12 +4,12 @@
 # Compiled by numba, whose language has types of its own.
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numba
 import numpy as np
 
 from audiovq.audio.sampler_state import BLOCK
-from audiovq.audio.wavenet_sampler.disk_cache import SOURCES_STAMP, compiled_and_kept
 from audiovq.audio.wavenet_sampler.draws import draw_class, draw_value
 from audiovq.audio.wavenet_sampler.pack import (
     AHEAD,
@@ -35,6 +35,7 @@ from audiovq.audio.wavenet_sampler.products import (
 )
 from audiovq.audio.wavenet_sampler.rows import operand, store_row
 from audiovq.layers.wavenet import RESIDUAL_SCALE
+from audiovq.simd.disk_cache import compiled_and_kept, sources_stamp
 
 SCALE = np.float32(RESIDUAL_SCALE)
 ONE = np.float32(1)
@@ -222,4 +223,4 @@ def _kept_loop(stamp: int) -> Callable[..., None]:
     return compiled_and_kept(run)
 
 
-run = _kept_loop(SOURCES_STAMP)
+run = _kept_loop(sources_stamp(Path(__file__).parent))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.sampler_state import BLOCK, padded, ring_rows
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
-from audiovq.audio.wavenet_sampler.vectors import LANES
 from audiovq.layers.wavenet import RESIDUAL_SCALE, WaveNetStack
+from audiovq.simd.vectors import LANES
 
 Array = NDArray[Any]
 KINDS: dict[str, Any] = {"fp32": np.float32(0), "bf16": np.uint16(0), "int8": np.int8(0)}

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from audiovq.audio.wavenet_sampler.vectors import F32, I8, I32, I64, LANES, LOG2_E, Emitter, constant
+from audiovq.simd.vectors import F32, I8, I32, I64, LANES, LOG2_E, Emitter, constant
 
 ONE_ROW, TWO_ROWS, FOUR_ROWS, EIGHT_ROWS = (
     (0,),

@@ -7,7 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from audiovq.audio.wavenet_sampler.vectors import (
+from audiovq.simd.vectors import (
     F32,
     F64,
     I8,

@@ -10,8 +10,8 @@ from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import loop
 from audiovq.audio.wavenet_sampler.pack import aligned_zeros, pack_weights
 from audiovq.audio.wavenet_sampler.products import EIGHT_ROWS, ONE_ROW
-from audiovq.audio.wavenet_sampler.vectors import HAS_VNNI, LANES
 from audiovq.errors import ConfigError
+from audiovq.simd.vectors import HAS_VNNI, LANES
 
 Array = NDArray[Any]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from audiovq.audio.wavenet_sampler import PRECISIONS, SamplerState, WaveNetSampler
-from audiovq.audio.wavenet_sampler.vectors import HAS_VNNI
 from audiovq.errors import ModelMismatchError
+from audiovq.simd.vectors import HAS_VNNI
 
 from .conftest import HOP, drawn, make_case, make_decoder
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import numba
 
-SOURCES_STAMP = zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
-"""Changes with any file of this folder: numba itself looks only at the file that a function stands in."""
+
+def sources_stamp(folder: Path) -> int:
+    """Changes with any file of this folder or ours: numba itself looks only at the file that a function stands in."""
+    paths = [*sorted(folder.glob("*.py")), *sorted(Path(__file__).parent.glob("*.py"))]
+    return zlib.crc32(b"".join(path.read_bytes() for path in paths))
 
 
 def compiled_and_kept(function: Callable[..., Any]) -> Any:
