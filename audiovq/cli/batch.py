@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from audiovq.codec import FileReport
 
 File = Path | BinaryIO
-Job = tuple[Path, Path]  # source, target
+Job = tuple[Any, Any]  # source, target
+JobWork = Callable[[Any, Any, Progress], "FileReport"]
 Work = Callable[[File, File, Progress], "FileReport"]
 
 
@@ -56,13 +57,12 @@ def process(
     if target == "-":
         raise click.UsageError(f"{source} is a directory: its files can't all go to standard output; name a directory")
     jobs = plan_tree(Path(source), Path(target), suffixes, new_suffix)
-    failed = _process_tree(jobs, work, files_at_once([source for source, _ in jobs]), quiet, debug)
-    if failed:
-        click.echo(f"audiovq: error: {failed} of {len(jobs)} files failed", err=True)
-        raise click.exceptions.Exit(1)
+    threads = files_at_once([source for source, _ in jobs])
+    failed = process_jobs(jobs, work, total=len(jobs), threads=threads, quiet=quiet, debug=debug)
+    exit_if_failed(failed, len(jobs))
 
 
-def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: str) -> list[Job]:
+def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: str) -> list[tuple[Path, Path]]:
     """Pairs of input and output for the files under `source`, in order.
 
     Raises:
@@ -113,26 +113,43 @@ def _process_one(source: str, target: str, work: Work, new_suffix: str, quiet: b
         click.echo(file_line(source, output if isinstance(output, Path) else target, report), err=True)
 
 
-def _process_tree(jobs: list[Job], work: Work, threads: int, quiet: bool, debug: bool) -> int:
-    """Number of files that failed."""
+def process_jobs(
+    jobs: Iterable[Job], work: JobWork, *, total: int | None, threads: int, quiet: bool, debug: bool, lines: bool = True
+) -> int:
+    """Run `work` on every job, name those that fail on stderr, and return how many did.
+
+    Args:
+        jobs: pairs of source and target, as `str` should show them. They are taken one by one with one thread.
+        total: number of jobs, if it is known.
+        lines: print a line about each that is done, unless `quiet`.
+    """
     failed = 0
-    with TreeBar(len(jobs), quiet) as bar, closing(_outcomes(jobs, work, threads, bar)) as outcomes:
-        for (source, target), outcome in zip(jobs, outcomes, strict=True):
+    with TreeBar(total, quiet) as bar, closing(_outcomes(jobs, work, threads, bar)) as outcomes:
+        for (source, target), outcome in outcomes:
             if isinstance(outcome, Exception):
                 if debug:
                     raise outcome
                 failed += 1
                 bar.write(error_line(_naming_the_file(outcome, source, target)))
-            elif not quiet:
+            elif lines and not quiet:
                 bar.write(file_line(source, target, outcome))
     return failed
 
 
-def _outcomes(jobs: list[Job], work: Work, threads: int, bar: TreeBar) -> Generator[FileReport | Exception]:
-    """What became of each file, in the order of `jobs`."""
+def exit_if_failed(failed: int, total: int, what: str = "files") -> None:
+    """End with exit code 1 and a line that says how many failed."""
+    if failed:
+        click.echo(f"audiovq: error: {failed} of {total} {what} failed", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def _outcomes(
+    jobs: Iterable[Job], work: JobWork, threads: int, bar: TreeBar
+) -> Generator[tuple[Job, FileReport | Exception]]:
+    """What became of each job, in their order."""
     stopping = threading.Event()
 
-    def one(job: Job) -> FileReport | Exception:
+    def one(job: Job) -> tuple[Job, FileReport | Exception]:
         source, target = job
         count = bar.of_file()
 
@@ -142,13 +159,14 @@ def _outcomes(jobs: list[Job], work: Work, threads: int, bar: TreeBar) -> Genera
             count(done, total)
 
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(target, Path):
+                target.parent.mkdir(parents=True, exist_ok=True)
             report = work(source, target, progress)
         except Exception as error:
-            return error
+            return job, error
         finally:
             bar.file_done()
-        return report
+        return job, report
 
     if threads == 1:
         yield from map(one, jobs)

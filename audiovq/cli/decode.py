@@ -1,4 +1,4 @@
-"""`audiovq decode`: `.codes` to audio."""
+"""`audiovq decode`: `.codes` files or Kaldi's archives to audio."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiovq.cli.archive import decode_entries, read_map, specifier
 from audiovq.cli.batch import File, process
 from audiovq.cli.options import decode_options, decoding_threads, set_threads, work_options
 from audiovq.cli.progress import Progress, in_samples
@@ -16,7 +17,7 @@ from audiovq.errors import AudioVQError
 
 if TYPE_CHECKING:
     from audiovq.bitstream import Header
-    from audiovq.codec import Codec, FileReport
+    from audiovq.codec import Codec, EncodedAudio, FileReport
 
 
 @click.command()
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--allow-mismatch", is_flag=True, help="Decode with --model although another model made the codes.")
 @decode_options
 @click.option("--speaker", help="Name of the voice, instead of the one that the file names.")
+@click.option("--utt2spk", type=click.Path(path_type=Path), help="The voice of each utterance of an archive, instead.")
 @click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Begin at this second.")
 @click.option("--duration", type=click.FloatRange(min=0), help="Decode so many seconds; to the end if not given.")
 @click.option("--conceal", is_flag=True, help="Silence instead of an error where a packet is damaged.")
@@ -41,6 +43,7 @@ def decode(
     precision: str | None,
     seed: int,
     speaker: str | None,
+    utt2spk: Path | None,
     start: float,
     duration: float | None,
     conceal: bool,
@@ -53,9 +56,20 @@ def decode(
 
     IN is a .codes file, a directory (its tree is mirrored into the directory OUT, as .wav), or - for standard input.
     OUT may be - for standard output, as wav.
+
+    As in Kaldi, IN may be scp:codes.scp, ark:codes.ark or ark:-; OUT is a directory then, which gets a file for each
+    utterance and a wav.scp.
     """
+    entries = specifier(source)
+    if specifier(target) is not None:
+        raise click.UsageError(f"{target}: sound is written as files, not as an archive; name a directory")
+    if entries is not None and (entries.ark is None) == (entries.scp is None):
+        raise click.UsageError("read from ark:FILE or from scp:FILE, not from both")
+    if entries is None and utt2spk is not None:
+        raise click.UsageError("--utt2spk needs ids, which a .codes file has not; read from scp:FILE or ark:FILE")
     from audiovq.bitstream import CodesReader
     from audiovq.codec import Codec, FrameSource, decode_file
+    from audiovq.codec.archive import read_codes_archive
 
     show_notices(not quiet)
     set_threads(threads)
@@ -89,6 +103,27 @@ def decode(
                 continue  # told when its turn comes
         return 1
 
+    debug = ctx.find_root().params["debug"]
+    if entries is not None:
+        voices = read_map(utt2spk)
+
+        def decode_entry(utterance: str, encoded: EncodedAudio, target: Path, progress: Progress) -> FileReport:
+            codec = codec_for(encoded.header)
+            in_frames = in_samples(progress, codec.hop_length)
+            voice = {"speaker": voices.get(utterance, speaker)}
+            with FrameSource(encoded) as frames:
+                return decode_file(codec, frames, target, force=force, progress=in_frames, **(options | voice))
+
+        decode_entries(
+            read_codes_archive(entries, codecs.get("--model")),
+            target,
+            decode_entry,
+            threads=lambda encoded: decoding_threads(threads, codec_for(encoded.header), decoder),
+            force=force,
+            quiet=quiet,
+            debug=debug,
+        )
+        return
     process(
         source,
         target,
@@ -96,6 +131,6 @@ def decode(
         suffixes=(".codes",),
         new_suffix=".wav",
         quiet=quiet,
-        debug=ctx.find_root().params["debug"],
+        debug=debug,
         files_at_once=files_at_once,
     )

@@ -1,17 +1,19 @@
-"""`audiovq encode`: audio to `.codes`."""
+"""`audiovq encode`: audio to `.codes` files or Kaldi's archives."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiovq.cli.archive import Sound, encode_entries, read_map, specifier
 from audiovq.cli.batch import File, process
-from audiovq.cli.options import encode_options, set_threads, work_options
+from audiovq.cli.options import encode_options, kaldi_options, set_threads, work_options
 from audiovq.cli.progress import Progress, in_samples
 
 if TYPE_CHECKING:
-    from audiovq.codec import FileReport
+    from audiovq.codec import EncodedAudio, FileReport
 
 # What libsndfile reads, of which files in a tree are taken by their names. A single file may have any name.
 AUDIO_SUFFIXES = (
@@ -26,6 +28,7 @@ AUDIO_SUFFIXES = (
 @click.option("--model", default="speech-16k", show_default=True, help="A bundled name, a model folder or a hub id.")
 @encode_options
 @click.option("--speaker", help="Name of the model's speaker who is heard: the voice in which decode speaks.")
+@kaldi_options
 @work_options
 @click.pass_context
 def encode(
@@ -37,6 +40,8 @@ def encode(
     num_quantizers: int | None,
     normalize: bool,
     speaker: str | None,
+    segments: Path | None,
+    utt2spk: Path | None,
     device: str,
     threads: int | None,
     force: bool,
@@ -46,9 +51,16 @@ def encode(
 
     IN is a file of any rate, channel count and format that libsndfile reads, a directory (its tree is mirrored into the
     directory OUT), or - for standard input. OUT may be - for standard output.
+
+    As in Kaldi, IN may be scp:wav.scp (files, commands ending in |, or places in archives) or ark:wav.ark, and OUT
+    ark:codes.ark, ark,scp:codes.ark,codes.scp, ark:- or a directory for a file of each utterance.
     """
     if bitrate is not None and num_quantizers is not None:
         raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
+    entries, archive = specifier(source), specifier(target)
+    if entries is None and (archive or segments or utt2spk):
+        what = f"{target} needs ids" if archive else "--segments and --utt2spk need ids"
+        raise click.UsageError(f"{what}, which a plain file has not; read from scp:FILE or ark:FILE")
     import numpy as np
 
     from audiovq.codec import Codec, encode_file
@@ -68,4 +80,14 @@ def encode(
         return encode_file(codec, source, target, force=force, progress=in_frames, **options)
 
     debug = ctx.find_root().params["debug"]
+    if entries is not None:
+        speakers = read_map(utt2spk)
+
+        def encode_entry(utterance: str, sound: Sound, progress: Progress) -> EncodedAudio:
+            in_frames = in_samples(progress, codec.hop_length)
+            voice = {"speaker": speakers.get(utterance, speaker)}
+            return codec.encode(*sound, progress=in_frames, **(options | voice))
+
+        encode_entries(entries, target, encode_entry, segments=segments, force=force, quiet=quiet, debug=debug)
+        return
     process(source, target, work, suffixes=AUDIO_SUFFIXES, new_suffix=".codes", quiet=quiet, debug=debug)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -54,6 +55,17 @@ def encode_options(command: F) -> F:
         click.option("--normalize", is_flag=True, help="Code at -23 LUFS; decoding restores the loudness."),
         click.option("--num-quantizers", type=click.IntRange(min=1), help="Levels of codes, instead of a bitrate."),
         click.option("--bitrate", type=Bitrate(), help="At most so many bits/s per channel: 1000, 1k, 1.5k."),
+    ):
+        command = option(command)
+    return command
+
+
+def kaldi_options(command: F) -> F:
+    """--segments and --utt2spk."""
+    path = click.Path(path_type=Path)
+    for option in (
+        click.option("--utt2spk", type=path, help="The speaker of each utterance of an scp file or archive."),
+        click.option("--segments", type=path, help="Cuts the recordings of an scp file into utterances."),
     ):
         command = option(command)
     return command

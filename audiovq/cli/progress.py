@@ -30,6 +30,18 @@ def file_bar(quiet: bool) -> Iterator[Progress]:
         yield progress
 
 
+@contextmanager
+def step_bar(what: str, unit: str) -> Iterator[Progress]:
+    """The bar of a work in steps, with its name."""
+    with _tqdm(False, desc=what, unit=unit) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
 class TreeBar:
     """The bar of many files: those done and the time that is left, and the rate of all that are at work together.
 
@@ -39,7 +51,7 @@ class TreeBar:
         samples: done of all files together.
     """
 
-    def __init__(self, files: int, quiet: bool) -> None:
+    def __init__(self, files: int | None, quiet: bool) -> None:
         self._bar = _tqdm(quiet, total=files, unit="file", miniters=0)
         self._lock = threading.Lock()
         self.samples = 0

@@ -6,7 +6,6 @@ that is asked for: it equals that slice of the whole.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import cast
 
@@ -19,9 +18,6 @@ from audiovq.codec.source import FrameSource
 
 Waveform = NDArray[np.float32]
 Progress = Callable[[int, int], None]
-
-# soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter.
-RESAMPLER_REACH = 256
 
 
 def encode_blocks(
@@ -76,20 +72,6 @@ def decode_blocks(
         if progress is not None:
             progress(end - first, last - first)
     return sound[:, start - first * hop : stop - first * hop]
-
-
-def resampling_range(start: int, stop: int, rate: int, model_rate: int, num_samples: int) -> tuple[int, int]:
-    """The samples at `model_rate` from which samples start .. stop - 1 of `num_samples` at `rate` are made.
-
-    The first falls on a sample of both rates, so that a part is resampled in step with the whole.
-    """
-    if rate == model_rate:
-        return start, stop
-    step = model_rate // math.gcd(model_rate, rate)
-    reach = math.ceil(RESAMPLER_REACH * max(1.0, model_rate / rate))
-    total = -(-num_samples * model_rate // rate)
-    first = max(0, start * model_rate // rate - reach) // step * step
-    return first, min(total, -(-stop * model_rate // rate) + reach)
 
 
 def _blocks(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:

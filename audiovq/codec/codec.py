@@ -23,10 +23,10 @@ from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.bitstream import Header, write_codes
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
-from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks, resampling_range
+from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
-from audiovq.data.audio import resample
+from audiovq.data.audio import resample, resampling_range
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
 from audiovq.modelfolder import CONFIG
 from audiovq.pretrained import bundled_models, load_model, model_fingerprint, resolve_model

@@ -1,4 +1,5 @@
-"""Audio files, Kaldi data directories and packed corpora: everything that turns recordings into training batches.
+"""Audio files, Kaldi data directories and corpora: everything that turns recordings into training batches.
 
-Import the module you need (`audiovq.data.audio`, `.kaldi`, `.pack`, `.segments`); only `segments` imports torch.
+Import the module you need: `audio` and `files`; `kaldi` (with `fix`, `select`, `combine`) and `archives`; `pack`,
+`corpus` and `segments`. Only `segments` imports torch.
 """

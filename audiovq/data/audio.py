@@ -6,6 +6,7 @@ Arrays are `[C, T]` with full scale at 1; rates are in Hz.
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,7 @@ from audiovq.errors import BadAudioError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
 _LOSSY = {"MP3", "OGG"}  # their headers may state a length that is only nearly right
+_REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
 
 def read_audio(
@@ -114,6 +116,20 @@ def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDAr
     padded = np.concatenate([waveform, padding], axis=1, dtype=np.float32)
     resampled = soxr.resample(padded.T, rate_in, rate_out, quality="HQ").T
     return np.ascontiguousarray(resampled[:, :wanted])
+
+
+def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_samples: int) -> tuple[int, int]:
+    """The samples at `source_rate` from which `resample` makes samples start .. stop - 1 of `num_samples` at `rate`.
+
+    The first falls on a sample of both rates, so that a part is resampled in step with the whole.
+    """
+    if rate == source_rate:
+        return start, stop
+    step = source_rate // math.gcd(source_rate, rate)
+    reach = math.ceil(_REACH * max(1.0, source_rate / rate))
+    total = -(-num_samples * source_rate // rate)
+    first = max(0, start * source_rate // rate - reach) // step * step
+    return first, min(total, -(-stop * source_rate // rate) + reach)
 
 
 def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -1,4 +1,4 @@
-"""Writing a file so that no half of it is ever seen: a temporary name in the same folder, then a rename.
+"""Writing a file or a folder so that no half of it is ever seen: a temporary name in the same folder, then a rename.
 
 Every command that leaves a file behind writes it through `atomic_output`.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,33 @@ def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         raise
     with contextlib.suppress(OSError):  # some file systems can't sync a folder; the file itself is safe
         _sync(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; it takes the place of `path` when the block ends.
+
+    On any exception the temporary folder is removed and `path` is as it was. Whether what is there may be replaced
+    is for the caller to say. Makes the folders above; raises OutputError if they can't be made or written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(f"{path}: can't write in {path.parent} ({error.strerror}); choose another place") from None
+    try:
+        yield temporary
+        if path.exists():
+            old = path.with_name(f"{temporary.name}.old")
+            os.replace(path, old)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def _refuse_existing(path: Path, force: bool) -> None:

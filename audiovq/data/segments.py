@@ -1,4 +1,4 @@
-"""Random training segments out of packed corpora, as a pure function of (seed, step, rank).
+"""Random training segments out of corpora, as a pure function of (seed, step, rank).
 
 Nothing is shuffled or remembered: a run that resumes at step n, or runs on another number of ranks or workers, sees
 exactly the batches that an uninterrupted one sees.
@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from audiovq.data.pack import PackedCorpus
+from audiovq.data.augment import Augmentation
+from audiovq.data.corpus import Corpus
 from audiovq.errors import BadDataError, ConfigError
 
 Batch = dict[str, torch.Tensor]
@@ -24,17 +25,18 @@ Batch = dict[str, torch.Tensor]
 class SegmentBatches:
     """Batches of fixed-length segments.
 
-    corpora: pairs of pack and weight. A corpus is drawn by weight, then an utterance by duration, a start evenly.
+    corpora: pairs of corpus and weight. A corpus is drawn by weight, then an utterance by duration, a start evenly.
     batch_size: global, over all ranks; rank r of w gets the r-th of w equal parts.
     gain_db: (low, high) of a random gain in dB on each segment, held down so that no sample exceeds 1; None for none.
+    augmentation: what else is done to a segment, before the gain; None for nothing.
     speakers: the frozen list that `speaker` indexes; None gives 0 for all.
 
-    Raises ConfigError for an impossible size, BadDataError for packs of different rates or a speaker not in `speakers`.
+    Raises ConfigError for an impossible size, BadDataError for different rates or a speaker not in `speakers`.
     """
 
     def __init__(
         self,
-        corpora: Sequence[tuple[PackedCorpus, float]],
+        corpora: Sequence[tuple[Corpus, float]],
         *,
         batch_size: int,
         segment_samples: int,
@@ -42,10 +44,11 @@ class SegmentBatches:
         rank: int = 0,
         world_size: int = 1,
         gain_db: tuple[float, float] | None = None,
+        augmentation: Augmentation | None = None,
         speakers: Sequence[str] | None = None,
     ):
         if not corpora or min(weight for _, weight in corpora) <= 0:
-            raise ConfigError("corpora: at least one packed corpus is needed, and every weight must be above 0")
+            raise ConfigError("corpora: at least one corpus is needed, and every weight must be above 0")
         if batch_size < 1 or batch_size % world_size:
             raise ConfigError(f"batch_size: {batch_size} segments can't be shared evenly by {world_size} processes")
         if seed < 0:
@@ -54,10 +57,11 @@ class SegmentBatches:
             raise ConfigError(f"segment_samples: {segment_samples}, must be at least 1")
         rates = sorted({corpus.sample_rate for corpus, _ in corpora})
         if len(rates) > 1:
-            raise BadDataError(f"{corpora[0][0].path}: packs have different rates {rates} Hz; pack them at one rate")
+            raise BadDataError(f"{corpora[0][0].path}: corpora have different rates {rates} Hz; pack them at one")
         self.sample_rate = rates[0]
         self.batch_size, self.segment_samples, self.seed = batch_size, segment_samples, seed
-        self.rank, self.world_size, self.gain_db = rank, world_size, gain_db
+        self.rank, self.world_size = rank, world_size
+        self.gain_db, self.augmentation = gain_db, augmentation
         self._corpora = [corpus for corpus, _ in corpora]
         weights = np.array([weight for _, weight in corpora], dtype=np.float64)
         self._weight_ends: list[float] = np.cumsum(weights / weights.sum()).tolist()
@@ -90,8 +94,10 @@ class SegmentBatches:
         i = int(np.searchsorted(ends, int(u_utterance * int(ends[-1])), side="right"))
         spare = max(0, corpus.utterances[i].num_samples - self.segment_samples)
         samples = corpus.read(i, int(u_start * (spare + 1)), self.segment_samples)
-        if self.gain_db is not None:
-            low, high = self.gain_db
+        if self.augmentation is not None:
+            samples = self.augmentation(samples, self.sample_rate, generator)
+        if self.gain_db is not None or self.augmentation is not None:
+            low, high = self.gain_db or (0.0, 0.0)
             gain = 10 ** ((low + (high - low) * u_gain) / 20)
             peak = float(np.abs(samples).max())
             samples *= np.float32(min(gain, 1.0 / peak) if peak > 0 else gain)
@@ -115,12 +121,12 @@ class SegmentDataset(IterableDataset[Batch]):
 
 
 def eval_segments(
-    corpus: PackedCorpus, segment_samples: int, count: int, *, speakers: Sequence[str] | None = None
+    corpus: Corpus, segment_samples: int, count: int, *, speakers: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """The same `count` validation segments at every call: the middle of utterances spread evenly over the pack.
+    """The same `count` validation segments at every call: the middle of utterances spread evenly over the corpus.
 
     Each is a dict of waveform float32 `[1, T]`, speaker and num_samples (int64 scalars) and the utterance's id, so that
-    a DataLoader collates them. Fewer come back if the pack holds fewer utterances.
+    a DataLoader collates them. Fewer come back if the corpus holds fewer utterances.
     """
     indices = _speaker_indices(corpus, speakers)
     count = min(count, len(corpus))
@@ -142,7 +148,7 @@ def eval_segments(
     return items
 
 
-def _speaker_indices(corpus: PackedCorpus, speakers: Sequence[str] | None) -> NDArray[np.int64]:
+def _speaker_indices(corpus: Corpus, speakers: Sequence[str] | None) -> NDArray[np.int64]:
     """The index in `speakers` of each utterance's speaker."""
     if speakers is None:
         return np.zeros(len(corpus), dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import soundfile
 
 from audiovq.data.audio import read_audio
 from audiovq.data.kaldi import DataDir, Utterance, validate
+from audiovq.data.select import keep
 from audiovq.errors import BadAudioError, BadDataError
 
 MakeData = Callable[..., Path]
@@ -82,6 +84,14 @@ def test_writing_removes_the_optional_files_of_an_earlier_run(tmp_path: Path):
         ("segments", "a-1 a-1 0 0.05\na-2 a-9 0 1\nb-1 b-1 0 -1\n", r"segments:2: recording a-9 is not in wav\.scp"),
         ("segments", "a-1 a-1 0 0.05\na-2 a-1 1 0.5\nb-1 b-1 0 -1\n", r"segments:2: a-2 goes from 1 to 0\.5 s"),
         ("segments", "a-1 a-1 0 0.05\na-2 a-1 0 nan\nb-1 b-1 0 -1\n", r"segments:2: malformed"),
+        ("segments", "a-1 a-1 0 0.05\nb-1 b-1 0 -1\n", r"utt2spk:2: utterance a-2 is not in segments"),
+        ("utt2dur", "a-1 0.1\na-2 zero\nb-1 0.1\n", r"utt2dur:2: 'zero' for a-2; write its seconds"),
+        ("utt2num_samples", "a-1 1600\na-2 0\nb-1 1600\n", r"utt2num_samples:2: '0' for a-2; write its samples"),
+        ("reco2dur", "a-1 0.1\na-2 nan\n", r"reco2dur:2: 'nan' for a-2"),
+        ("reco2dur", "c-1 0.1\n", r"reco2dur:1: recording c-1 is not in wav\.scp"),
+        ("feats.scp", "a-1 f.ark:4\nb-1 f.ark:99\n", r"wav\.scp:2: utterance a-2 is missing in feats\.scp"),
+        ("spk2gender", "c f\n", r"spk2gender:1: speaker c is not in utt2spk"),
+        ("wav.scp", "a-1 x.wav\r\na-2 x.wav\r\nb-1 x.wav\r\n", r"wav\.scp:1: ends in a carriage return.*2 more"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_line(data_dir: Path, file: str, content: str, message: str):
@@ -98,8 +108,80 @@ def test_missing_and_foreign_files_are_named(data_dir: Path, tmp_path: Path):
         DataDir.read(data_dir)
     (data_dir / "text").unlink()
     (data_dir / "utt2spk").unlink()
-    with pytest.raises(BadDataError, match=r"utt2spk: missing.*more problems"):
+    (data_dir / "spk2utt").unlink()
+    with pytest.raises(BadDataError, match=r"utt2spk: missing.*1 more problems"):
         DataDir.read(data_dir)
+
+
+def test_tables_beside_the_utterances_are_kept_and_cut_down_with_them(data_dir: Path, tmp_path: Path):
+    tables = {
+        "utt2dur": {"a-1": "0.1", "a-2": "0.05", "b-1": "0.1"},
+        "utt2lang": {"a-1": "en", "a-2": "en", "b-1": "de two words"},
+        "reco2dur": {"a-1": "0.1"},
+        "cmvn.scp": {"a": "c.ark:2", "b": "c.ark:99"},
+    }
+    data = DataDir.read(data_dir)
+    DataDir(data.utterances, {"b": "m"}, tables).write(tmp_path / "d")
+    again = DataDir.read(tmp_path / "d")
+    assert again.tables == tables
+    keep(again, ["b-1"]).write(tmp_path / "d")
+    less = DataDir.read(tmp_path / "d")
+    assert less.tables == {
+        "utt2dur": {"b-1": "0.1"},
+        "utt2lang": {"b-1": "de two words"},
+        "cmvn.scp": {"b": "c.ark:99"},
+    }
+    assert validate(tmp_path / "d") == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ((Utterance("a-1", "a", "x.wav"), Utterance("a-1", "a", "y.wav")), "utterance a-1: two have this id"),
+        ((Utterance("a 1", "a", "x.wav"),), "its utterance id 'a 1' is empty or holds a blank"),
+        ((Utterance("a-1", "", "x.wav"),), "its speaker id '' is empty"),
+        ((Utterance("a-1", "a", "x.wav", text="two\nlines"),), "text goes over several lines"),
+        (
+            (Utterance("a-1", "a", "x.wav", 0, 1, None, "r"), Utterance("a-2", "a", "y.wav", 0, 1, None, "r")),
+            "recording r: is both x.wav and y.wav",
+        ),
+    ],
+)
+def test_what_the_files_cannot_hold_is_not_written(tmp_path: Path, bad: tuple[Utterance, ...], message: str):
+    with pytest.raises(BadDataError, match=message):
+        DataDir(bad).write(tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+def test_speakers_must_be_in_order_too_as_kaldi_demands(tmp_path: Path):
+    for utterance in ("84_1_1", "840_1_1", "84-1-1", "840-1-1"):
+        soundfile.write(tmp_path / f"{utterance}.wav", np.zeros(160), 16000)
+    for mark in "_-":
+        ids = (f"84{mark}1{mark}1", f"840{mark}1{mark}1")
+        utterances = tuple(Utterance(u, u.split(mark)[0], str(tmp_path / f"{u}.wav")) for u in ids)
+        DataDir(utterances).write(tmp_path / mark)
+    assert validate(tmp_path / "-") == []
+    (problem,) = validate(tmp_path / "_")  # "0" sorts before "_", so 840_1_1 comes first
+    assert "utt2spk:2: 84_1_1 puts speaker 84 after 840; begin ids with the speaker and '-'" in problem
+    assert validate(tmp_path / "_", spk_sort=False) == []
+    assert len(DataDir.read(tmp_path / "_").utterances) == 2  # no trouble to us
+
+
+def test_text_may_miss_utterances_unless_it_is_required(data_dir: Path):
+    (data_dir / "text").write_text("a-1 hello\nb-1\n")
+    assert validate(data_dir) == []
+    assert [u.text for u in DataDir.read(data_dir).utterances] == ["hello", None, ""]
+    (problem,) = validate(data_dir, require_text=True)
+    assert "wav.scp:2: utterance a-2 is missing in text" in problem
+    (data_dir / "text").unlink()
+    assert "text: missing" in validate(data_dir, require_text=True)[0]
+
+
+def test_a_recording_without_a_segment_is_named(data_dir: Path):
+    (data_dir / "segments").write_text("a-1 a-1 0 0.05\na-2 a-1 0 0.02\nb-1 a-1 0 -1\n")
+    problems = validate(data_dir)
+    assert ["no segment is of recording" in p for p in problems] == [True, True]
+    assert len(DataDir.read(data_dir).utterances) == 3
 
 
 def test_tabs_and_runs_of_blanks_separate_fields(data_dir: Path):
@@ -116,6 +198,55 @@ def test_validation_opens_the_audio(data_dir: Path):
     assert "wav.scp:2: gone.wav: no such file" in problems[0]
     assert "wav.scp:3: 'echo nothing |' gave no audio" in problems[1]
     assert validate(data_dir, audio=False) == []
+
+
+def test_validation_notices_audio_that_is_cut_off_empty_or_of_another_rate(data_dir: Path, tmp_path: Path):
+    noise = np.random.default_rng(0).integers(-9000, 9000, 48000, dtype=np.int16)
+    for name in ("cut.flac", "cut.wav"):
+        soundfile.write(tmp_path / name, noise, 16000)
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[: (tmp_path / name).stat().st_size // 2])
+    soundfile.write(tmp_path / "empty.wav", noise[:0], 16000)
+    soundfile.write(tmp_path / "other.wav", noise, 22050)
+
+    def problems(recording: str, **options: bool) -> list[str]:
+        scp = (data_dir / "wav.scp").read_text().splitlines()
+        (data_dir / "wav.scp").write_text(f"{scp[0]}\na-2 {recording}\n{scp[2]}\n")
+        return validate(data_dir, **options)
+
+    for recording, message in [
+        (f"{tmp_path}/cut.flac", "wav.scp:2: .*cut.flac: "),
+        (f"{tmp_path}/cut.wav", "wav.scp:2: .*cut.wav: .* of 96000 bytes are there; the sound is cut off"),
+        (f"cat {tmp_path}/cut.wav |", "wav.scp:2: 'cat .*': .* the sound is cut off"),
+        (f"{tmp_path}/empty.wav", "wav.scp:2: .*empty.wav: holds no samples"),
+        (f"{tmp_path}/other.wav", "wav.scp:2: a-2 has 22050 Hz, unlike the 16000 Hz of 2 others"),
+        (f"cat {tmp_path}/other.wav; exit 3 |", "wav.scp:2: .* failed with status 3"),
+        ("false |", "wav.scp:2: 'false |' failed with status 1"),
+    ]:
+        (problem,) = problems(recording)
+        assert re.search(message, problem)
+    assert problems(f"{tmp_path}/other.wav", one_rate=False) == []
+
+
+def test_lengths_that_tables_state_must_be_those_of_the_audio(data_dir: Path):
+    (data_dir / "utt2num_samples").write_text("a-1 1600\na-2 801\nb-1 1600\n")
+    (data_dir / "utt2dur").write_text("a-1 0.1\na-2 0.05\nb-1 0.3\n")
+    assert [re.sub(".*/", "", p) for p in validate(data_dir)] == [
+        "utt2num_samples:2: 801 for a-2, but its audio has 800; make utt2num_samples anew",
+        "utt2dur:3: 0.3 for b-1, but its audio has 0.1; make utt2dur anew",
+    ]
+    assert validate(data_dir, audio=False) == []
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
+def test_every_sample_format_comes_at_one_scale(tmp_path: Path, subtype: str):
+    """One reader took mu-law for PCM, refused 24 bits, and gave integers for wav but floats for flac."""
+    tone = 0.5 * np.sin(np.arange(64613) / 7)
+    soundfile.write(tmp_path / "a.wav", tone, 48000, subtype=subtype)
+    soundfile.write(tmp_path / "b.flac", tone, 48000, subtype="PCM_24")
+    wav, flac = (Utterance("a", "a", str(tmp_path / name)).read()[0] for name in ("a.wav", "b.flac"))
+    assert wav.dtype == flac.dtype == np.float32
+    assert wav.shape == flac.shape == (1, 64613)  # to the sample: others count in milliseconds
+    np.testing.assert_allclose(wav, flac, atol={"PCM_U8": 0.01, "ULAW": 0.02, "ALAW": 0.02}.get(subtype, 1e-4))
 
 
 def test_segments_must_end_within_their_recording(data_dir: Path):

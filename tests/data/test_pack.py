@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import pickle
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +19,8 @@ import soundfile
 from audiovq.data import pack as pack_module
 from audiovq.data.audio import read_audio, resample, to_int16
 from audiovq.data.kaldi import DataDir, Utterance
-from audiovq.data.pack import PackedCorpus, pack, summary, trim_range
+from audiovq.data.pack import PackedCorpus, pack, summary
+from audiovq.data.trim import trim_range
 from audiovq.errors import BadAudioError, BadDataError, OutputError
 
 MakeData = Callable[..., Path]
@@ -89,7 +95,7 @@ def test_a_failure_or_interruption_leaves_the_old_pack_and_nothing_else(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pack_module._Writer, "finish", interrupt)
+        patch.setattr(pack_module.PackWriter, "finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pack(data, tmp_path / "pack", 8000)
     Path(DataDir.read(data).utterances[1].recording).write_bytes(b"")
@@ -139,6 +145,11 @@ def test_trimming_keeps_the_margin_and_drops_say_why(tmp_path: Path):
     start, end = trim_range(recordings["a-1"], rate, 40)
     assert start <= rate - 0.1 * rate
     assert end >= 2 * rate + 0.1 * rate
+    close = pack(
+        tmp_path / "data", tmp_path / "close", rate, trim_db=40, trim_margin=0.02, max_seconds=3, min_seconds=0.2
+    )
+    assert close.seconds == pytest.approx(1.0 + 2 * 0.02, abs=0.05)
+    assert close.seconds < corpus.seconds - 0.1
     untrimmed = pack(tmp_path / "data", tmp_path / "all", rate)
     assert [u.num_samples for u in untrimmed.utterances] == [3 * rate, rate, 4 * rate]
 
@@ -174,3 +185,97 @@ def test_an_open_pack_can_be_sent_to_another_process(make_data: MakeData, tmp_pa
     pickled = pickle.dumps(corpus)
     assert len(pickled) < 2000  # the index, not the samples
     np.testing.assert_array_equal(pickle.loads(pickled).read(0), corpus.read(0))
+
+
+def test_a_killed_pack_goes_on_after_its_last_finished_shard(make_data: MakeData, tmp_path: Path):
+    data = make_data({f"a-{i:03d}": 3000 + i for i in range(120)})
+    options = {"nj": 2, "shard_samples": 30000}
+    wanted = contents(pack(data, tmp_path / "whole", 16000, **options).path)
+    # each utterance takes a while, so that the kill comes in the middle
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import sys, time, audiovq.data.pack as p\n"
+        "plain = p._prepare\n"
+        "def slow(*args, **options):\n"
+        "    time.sleep(0.02)\n"
+        "    return plain(*args, **options)\n"
+        "if __name__ == '__main__':\n"
+        "    p._prepare = slow\n"
+        f"    p.pack(sys.argv[1], sys.argv[2], 16000, **{options})\n"
+    )
+    partial = tmp_path / ".pack.packing"
+    with subprocess.Popen([sys.executable, script, data, tmp_path / "pack"], start_new_session=True) as process:
+        wait_for(lambda: len(list(partial.glob("shard-*.json"))) >= 2)
+        process.kill()
+    wait_for(lambda: not processes_of_group(process.pid))  # its workers end too
+    finished = sorted(p.name for p in partial.glob("shard-*.json"))
+    assert not (tmp_path / "pack").exists()
+    assert 2 <= len(finished) < 12
+    kept = {name: (partial / name).with_suffix(".i16").stat().st_mtime_ns for name in finished}
+    done = sum(json.loads((partial / name).read_text())["covers"] for name in finished)
+
+    read = []
+    with pytest.MonkeyPatch.context() as patch:
+        plain = pack_module._prepare
+        patch.setattr(pack_module, "_prepare", lambda u, **o: (read.append(u.id), plain(u, **o))[1])
+        pack(data, tmp_path / "pack", 16000, **(options | {"nj": 1}))
+    assert read == [f"a-{i:03d}" for i in range(done, 120)]
+    assert contents(tmp_path / "pack") == wanted
+    assert {n: (tmp_path / "pack" / n).with_suffix(".i16").stat().st_mtime_ns for n in finished} == kept
+    assert not partial.exists()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def processes_of_group(leader: int) -> list[str]:
+    """Living processes of a session, by Linux's /proc."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.append(status.parent.name)
+    return found
+
+
+def test_what_was_packed_is_used_again_only_where_nothing_changed(make_data: MakeData, tmp_path: Path):
+    data = make_data({f"a-{i}": 5000 for i in range(6)})
+    utterances = DataDir.read(data).utterances
+    good = Path(utterances[4].recording).read_bytes()
+    Path(utterances[4].recording).write_bytes(b"")
+    with pytest.raises(BadAudioError, match="a-4"):
+        pack(data, tmp_path / "pack", 16000, shard_samples=9000)
+    notes = tmp_path / ".pack.packing"
+    assert sorted(p.name for p in notes.glob("*.json")) == ["shard-0000.json"]  # two utterances a shard
+    Path(utterances[4].recording).write_bytes(good)
+    soundfile.write(utterances[1].recording, np.zeros(7000, np.int16), 16000)  # in the finished shard
+    corpus = pack(data, tmp_path / "pack", 16000, shard_samples=9000)
+    assert [u.num_samples for u in corpus.utterances] == [5000, 7000, 5000, 5000, 5000, 5000]
+    assert not corpus.read(1).any()
+    assert not notes.exists()
+
+
+def test_a_pack_that_was_finished_but_not_yet_in_its_place_is_put_there(
+    make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = make_data({f"a-{i}": 5000 for i in range(6)})
+    wanted = contents(pack(data, tmp_path / "whole", 16000, shard_samples=9000).path)
+    pack(data, tmp_path / "pack", 8000)  # an older one stands there
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pack_module, "_replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pack(data, tmp_path / "pack", 16000, shard_samples=9000)
+    assert PackedCorpus.open(tmp_path / "pack").sample_rate == 8000
+    monkeypatch.setattr(pack_module, "_prepare", lambda *_, **__: pytest.fail("must not read the audio again"))
+    pack(data, tmp_path / "pack", 16000, shard_samples=9000)
+    assert contents(tmp_path / "pack") == wanted
+    assert sorted(p.name for p in tmp_path.iterdir() if "pack" in p.name) == ["pack"]

@@ -1,0 +1,208 @@
+"""`encode` and `decode` on Kaldi's terms: `scp:` and `ark:` in place of files, utterances in place of names."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiovq.cli.batch import exit_if_failed, process_jobs
+from audiovq.cli.progress import Progress
+from audiovq.data.archives import Specifier, read_archive, read_scp
+from audiovq.data.checks import cut_problem, parse_cut
+from audiovq.data.files import atomic_output
+from audiovq.data.recording import as_waveform, read_recording
+from audiovq.data.tables import read_table, write_table
+from audiovq.errors import BadDataError, OutputError
+
+if TYPE_CHECKING:
+    from audiovq.codec import EncodedAudio, FileReport
+
+Sound = tuple[Any, int]  # float32 [C, T], Hz
+Encode = Callable[[str, Sound, Progress], "EncodedAudio"]  # utterance, sound, progress
+Decode = Callable[[str, "EncodedAudio", Path, Progress], "FileReport"]  # utterance, codes, target, progress
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An utterance as a job's source; `value` is its sound (a call that reads it) or its codes."""
+
+    id: str
+    value: Any
+
+    def __str__(self) -> str:
+        return self.id
+
+
+def specifier(text: str) -> Specifier | None:
+    """`text` as a specifier, None if it is a plain file name; wrong usage if it is a mistaken one."""
+    try:
+        return Specifier.parse(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def read_map(path: Path | None) -> dict[str, str]:
+    """A file such as utt2spk as {id: value}; empty without one."""
+    if path is None:
+        return {}
+    return {key: row.value for key, row in read_scp(str(path)).rows.items()}
+
+
+def encode_entries(
+    source: Specifier,
+    target: str,
+    encode: Encode,
+    *,
+    segments: Path | None,
+    force: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Encode the utterances of an scp file or an archive of sound, into an archive of codes or files of a folder."""
+    entries, total = _sounds(source, segments)
+    out = specifier(target)
+    if out is None:
+        folder = _output_folder(target)
+        jobs = ((entry, _file_of(entry.id, folder, ".codes")) for entry in entries)
+        seen = _Counted(jobs)
+        failed = process_jobs(seen, _encode_to_file(encode, force), total=total, threads=1, quiet=quiet, debug=debug)
+        exit_if_failed(failed, seen.count, "utterances")
+        return
+    from audiovq.codec.archive import CodesArchiveWriter
+    from audiovq.codec.files import FileReport
+
+    seconds, num_bytes = 0.0, 0
+    with CodesArchiveWriter(out, force=force) as writer:
+
+        def work(entry: Entry, _: str, progress: Progress) -> FileReport:
+            nonlocal seconds, num_bytes
+            began = time.perf_counter()
+            waveform, rate = entry.value()
+            written = writer.write(entry.id, encode(entry.id, (waveform, rate), progress))
+            seconds, num_bytes = seconds + waveform.shape[1] / rate, num_bytes + written
+            return FileReport(waveform.shape[1] / rate, written, time.perf_counter() - began)
+
+        seen = _Counted((entry, target) for entry in entries)
+        failed = process_jobs(seen, work, total=total, threads=1, quiet=quiet, debug=debug, lines=False)
+        if failed == seen.count:
+            raise BadDataError(f"{target}: nothing to write, {failed} of {seen.count} utterances failed")
+    if not quiet:
+        click.echo(f"{target}: {seen.count - failed} utterances, {seconds:.2f} s, {num_bytes} bytes of codes", err=True)
+    exit_if_failed(failed, seen.count, "utterances")
+
+
+def decode_entries(
+    codes: Iterator[tuple[str, EncodedAudio]],
+    target: str,
+    decode: Decode,
+    *,
+    threads: Callable[[EncodedAudio], int],
+    force: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Decode utterances to files of a folder, and list them in a wav.scp there."""
+    folder = _output_folder(target)
+    scp = folder / "wav.scp"
+    if scp.exists() and not force:
+        raise OutputError(f"{scp}: exists already; use --force to overwrite it")
+    first = next(codes, None)
+    if first is None:
+        raise BadDataError("no codes to decode: the archive is empty")
+    done: dict[str, str] = {}
+
+    def work(entry: Entry, path: Path, progress: Progress) -> FileReport:
+        report = decode(entry.id, entry.value, path, progress)
+        done[entry.id] = str(path)
+        return report
+
+    jobs = ((Entry(u, encoded), _file_of(u, folder, ".wav")) for u, encoded in itertools.chain([first], codes))
+    seen = _Counted(jobs)
+    failed = process_jobs(seen, work, total=None, threads=threads(first[1]), quiet=quiet, debug=debug)
+    if done:
+        write_table(scp, done)
+    exit_if_failed(failed, seen.count, "utterances")
+
+
+class _Counted:
+    """Iterates over jobs and knows how many there were."""
+
+    def __init__(self, jobs: Iterable[tuple[Entry, Any]]) -> None:
+        self._jobs = jobs
+        self.count = 0
+
+    def __iter__(self) -> Iterator[tuple[Entry, Any]]:
+        for job in self._jobs:
+            self.count += 1
+            yield job
+
+
+def _sounds(source: Specifier, segments: Path | None) -> tuple[Iterator[Entry], int | None]:
+    """Utterances with a call that reads each, and how many there are if that is known."""
+    if source.scp is None:
+        if segments is not None:
+            raise click.UsageError("--segments cuts the recordings of an scp file; an archive has none")
+        assert source.ark is not None
+        sounds = ((key, value) for key, value in read_archive(source.ark))
+        return (Entry(key, lambda key=key, value=value: as_waveform(value, key)) for key, value in sounds), None
+    if source.ark is not None:
+        raise click.UsageError("read from ark:FILE or from scp:FILE, not from both")
+    wavs = {key: row.value for key, row in read_scp(source.scp).rows.items()}
+    places: dict[str, tuple[str, float, float | None]] = {u: (u, 0.0, None) for u in wavs}
+    if segments is not None:
+        places = _cuts(segments, wavs)
+    entries = [
+        Entry(u, lambda r=wavs[recording], start=start, end=end: read_recording(r, start, end))
+        for u, (recording, start, end) in places.items()
+    ]
+    return iter(entries), len(entries)
+
+
+def _cuts(segments: Path, wavs: dict[str, str]) -> dict[str, tuple[str, float, float | None]]:
+    if not segments.is_file():
+        raise BadDataError(f"{segments}: no such file; check the name")
+    table = read_table(segments)
+    for utterance, row in table.rows.items():
+        if what := cut_problem(utterance, row.value, wavs):
+            table.problem(utterance, what)
+    if table.problems:
+        raise BadDataError(table.problems[0])
+    cuts = {u: parse_cut(row.value) for u, row in table.rows.items()}
+    return {u: (cut.recording, cut.start, cut.end) for u, cut in cuts.items() if cut is not None}
+
+
+def _output_folder(target: str) -> Path:
+    if target == "-":
+        raise click.UsageError("many utterances can't all go to standard output as files; name a directory, or ark:-")
+    if Path(target).exists() and not Path(target).is_dir():
+        raise OutputError(f"{target}: is a file; name a directory to hold a file for each utterance")
+    return Path(target)
+
+
+def _file_of(utterance: str, folder: Path, suffix: str) -> Path:
+    if "/" in utterance or utterance.startswith("."):
+        raise BadDataError(f"utterance {utterance}: its id can't be the name of a file; use an archive, or rename it")
+    return folder / f"{utterance}{suffix}"
+
+
+def _encode_to_file(encode: Encode, force: bool) -> Callable[[Entry, Path, Progress], FileReport]:
+    from audiovq.bitstream import write_codes
+    from audiovq.codec.files import FileReport
+
+    def work(entry: Entry, path: Path, progress: Progress) -> FileReport:
+        began = time.perf_counter()
+        with atomic_output(path, force=force) as temporary:
+            waveform, rate = entry.value()
+            encoded = encode(entry.id, (waveform, rate), progress)
+            with temporary.open("wb") as file:
+                write_codes(file, encoded.header, encoded.codes)
+            num_bytes = temporary.stat().st_size
+        return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
+
+    return work

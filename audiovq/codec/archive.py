@@ -1,0 +1,200 @@
+"""Codes in Kaldi's archives: integer matrices `[F, Q]` (time first, as all of Kaldi's), one channel an utterance.
+
+An archive has no room for what a decoder must know, so `codes.ark.json` stands beside `codes.ark`: the model and, of
+each utterance, rate and number of samples. scp files point to archives, so they can be cut up and joined freely.
+docs/data.md describes it.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiovq.bitstream import Header
+from audiovq.codec.codec import Codec
+from audiovq.codec.source import EncodedAudio
+from audiovq.data.archives import (
+    ArchiveWriter,
+    Specifier,
+    archive_place,
+    open_archive,
+    read_archive,
+    read_scp,
+    read_value,
+)
+from audiovq.data.files import atomic_output
+from audiovq.errors import BadAudioError, BadCodesError, BadDataError
+
+FORMAT, VERSION = "audiovq-codes-archive", 1
+_COMMON = ("model", "model_sample_rate", "hop_length")  # of the header, the same for a whole archive
+_OWN = ("sample_rate", "num_samples", "gain_db", "speaker")  # of each utterance
+
+
+class CodesArchiveWriter:
+    """Writes `EncodedAudio` of one model as an archive, with its JSON file and, if asked for, an scp file.
+
+    They appear together at the end. Standard output takes the archive alone.
+    """
+
+    def __init__(self, specifier: Specifier, *, force: bool = False):
+        self._archive = ArchiveWriter(specifier, force=force)
+        self._force = force
+        self._facts: dict[str, Any] = {}
+        self._utterances: dict[str, dict[str, Any]] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> CodesArchiveWriter:
+        ark = self._archive.specifier.ark
+        with ExitStack() as stack:
+            stack.enter_context(self._archive)
+            self._json = stack.enter_context(atomic_output(f"{ark}.json", force=self._force)) if ark != "-" else None
+            self._stack = stack.pop_all()
+        return self
+
+    def write(self, utterance: str, encoded: EncodedAudio) -> int:
+        """Append one; returns its bytes of codes. Raises BadAudioError for more than one channel."""
+        header = encoded.header
+        if header.channels != 1:
+            raise BadAudioError(
+                f"{utterance}: {header.channels} channels, an archive holds one; mix it down in wav.scp, as with"
+                " 'sox IN.wav -c 1 -t wav - |'"
+            )
+        facts = {name: getattr(header, name) for name in _COMMON}
+        facts |= {"fingerprint": header.fingerprint.hex(), "codebook_sizes": list(header.codebook_sizes)}
+        if self._facts and facts != self._facts:
+            raise BadCodesError(f"{utterance}: another model or number of levels than the rest of the archive")
+        self._facts = facts
+        own = {name: getattr(header, name) for name in _OWN}
+        matrix = np.ascontiguousarray(encoded.codes[0].T, np.int32)
+        self._archive.write(utterance, matrix)
+        self._utterances[utterance] = {name: value for name, value in own.items() if value is not None}
+        return matrix.nbytes
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._json is not None and exception[0] is None:
+            content = {"format": FORMAT, "version": VERSION, **self._facts, "utterances": self._utterances}
+            self._json.write_text(json.dumps(content, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+        self._stack.__exit__(*exception)
+
+
+def read_codes_archive(specifier: Specifier, codec: Codec | None = None) -> Iterator[tuple[str, EncodedAudio]]:
+    """Utterances and their codes, in the order of the archive or the scp file.
+
+    codec: takes archives that have no JSON file, with a warning, for codes of this one; None refuses them.
+
+    Raises:
+        BadDataError: no archive or scp file, or a damaged one.
+        BadCodesError: not codes, or not those that the JSON file tells of.
+    """
+    known: dict[str, dict[str, Any] | None] = {}
+    for key, ark, value in _values(specifier):
+        name = f"{ark}: {key}"
+        codes = _as_codes(value, name)
+        if ark not in known:
+            known[ark] = None if ark == "-" else _read_json(ark)
+            if known[ark] is None and codec is not None:
+                what = f"there is no {ark}.json that says how long the sounds are"
+                warnings.warn(f"{ark}: {what}; they get whole frames, at the model's rate", stacklevel=2)
+        facts = known[ark]
+        if facts is not None:
+            header = _header(facts, key, f"{ark}.json")
+        elif codec is not None:
+            header = whole_frames(codec, codes.shape[2], codes.shape[1])
+        else:
+            raise BadCodesError(
+                f"{ark}.json: missing; it says which model made the codes and how long the sounds are. Put it beside"
+                " the archive, or give --model to decode whole frames"
+            )
+        _check(codes, header, name)
+        yield key, EncodedAudio(header, codes)
+
+
+def whole_frames(codec: Codec, frames: int, levels: int) -> Header:
+    """The header of codes of which nothing is known but the model: so many frames of sound at its own rate."""
+    return Header(
+        model=codec.name,
+        fingerprint=codec.fingerprint[:8],
+        sample_rate=codec.sample_rate,
+        channels=1,
+        num_samples=frames * codec.hop_length,
+        model_sample_rate=codec.sample_rate,
+        hop_length=codec.hop_length,
+        frames_per_packet=max(1, round(codec.frame_rate)),
+        codebook_sizes=tuple(codec.model.codebook_sizes[:levels]),
+    )
+
+
+def _values(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
+    """(utterance, archive, value) of every entry."""
+    if specifier.scp is None:
+        assert specifier.ark is not None
+        for key, value in read_archive(specifier.ark):
+            yield key, specifier.ark, value
+        return
+    for key, row in read_scp(specifier.scp).rows.items():
+        place = archive_place(row.value)
+        if place is None:
+            raise BadDataError(f"{specifier.scp}:{row.line}: '{row.value}' is no place in an archive (codes.ark:12)")
+        ark, offset = place
+        with open_archive(ark) as file:
+            file.seek(offset)
+            yield key, ark, read_value(file, f"{specifier.scp}:{row.line}: {key}")
+
+
+def _as_codes(value: Any, name: str) -> NDArray[np.int64]:
+    """A matrix `[F, Q]` as codes `[1, Q, F]`; a matrix of floats, as other tools write, may hold integers too."""
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind not in "iuf":
+        raise BadCodesError(f"{name}: no matrix of codes [frames, levels]; it holds something else")
+    codes = value.astype(np.int64)
+    if not np.array_equal(codes, value):
+        raise BadCodesError(f"{name}: its numbers are no integers, so they are no codes")
+    return np.ascontiguousarray(codes.T)[None]
+
+
+def _read_json(ark: str) -> dict[str, Any] | None:
+    path = Path(f"{ark}.json")
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BadCodesError(f"{path}: can't be read ({error}); make the archive again") from None
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT or facts.get("version") != VERSION:
+        raise BadCodesError(f"{path}: not version {VERSION} of {FORMAT}; make the archive again")
+    return facts
+
+
+def _header(facts: dict[str, Any], key: str, path: str) -> Header:
+    try:
+        own = facts["utterances"][key]
+    except (KeyError, TypeError):
+        raise BadCodesError(f"{path}: does not know utterance {key}; it belongs to another archive") from None
+    try:
+        rate, hop = facts["model_sample_rate"], facts["hop_length"]
+        return Header(
+            fingerprint=bytes.fromhex(facts["fingerprint"]),
+            codebook_sizes=tuple(facts["codebook_sizes"]),
+            frames_per_packet=max(1, round(rate / hop)),
+            channels=1,
+            **{name: facts[name] for name in _COMMON},
+            **{name: own[name] for name in _OWN if name in own or name in ("sample_rate", "num_samples")},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, BadCodesError) as error:
+        raise BadCodesError(f"{path}: can't be understood ({error}); make the archive again") from None
+
+
+def _check(codes: NDArray[np.int64], header: Header, name: str) -> None:
+    _, levels, frames = codes.shape
+    if header.num_samples is None or (levels, frames) != (header.num_quantizers, header.num_frames):
+        wanted = f"{header.num_frames} frames of {header.num_quantizers} levels"
+        raise BadCodesError(f"{name}: {frames} frames of {levels} levels, but its sound has {wanted}; make it again")
+    for level, size in enumerate(header.codebook_sizes):
+        if frames and not 0 <= codes[0, level].min() <= codes[0, level].max() < size:
+            raise BadCodesError(f"{name}: level {level} holds codes outside 0 to {size - 1}; make the archive again")
