@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kaldi data directories of redistributable speech out of local checkouts of public repositories, one per source.
 
-    prepare_public_speech.py --sources checkouts --minivctk corpora/minivctk --out data/public
+    prepare_public_speech.py --sources checkouts --minivctk corpora/minivctk --data-dir data/public
 
 `--sources` holds checkouts under their repositories' names: Resemblyzer, speechocean762, dataset-voice-kerstin,
 speech-to-intent-benchmark. `minivctk` is a small VCTK-like corpus whose clips are excerpts of some of the same
@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import soundfile
+from corpus_preparation import add_output_options, check_counts, durations, measure, run_program, write_data_dirs
 
-from audiovq.data.files import atomic_output
 from audiovq.data.kaldi import DataDir, Utterance
-from audiovq.errors import AudioVQError, BadDataError
+from audiovq.errors import BadDataError
 
 LIBRI, SPEECHOCEAN = "resemble-ai/Resemblyzer", "jimbozhang/speechocean762"
 KERSTIN, INTENT = "rhasspy/dataset-voice-kerstin", "Picovoice/speech-to-intent-benchmark"
@@ -223,26 +221,21 @@ def read_pairs(path: Path) -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)
 
 
-def prepare(sources: Path, minivctk: Path, out: Path, *, allow_partial: bool = False) -> dict[str, DataDir]:
-    """Write all data directories under `out`; BadDataError if a source does not have the expected number of files."""
+def prepare(sources: Path, minivctk: Path, data_dir: Path, *, allow_partial: bool = False) -> dict[str, DataDir]:
+    """Write all data directories under `data_dir`; BadDataError if a source has another number of files."""
     run = Preparation(sources, minivctk)
     data = {name: getattr(run, name)() for name in EXPECTED}
-    for name, expected in EXPECTED.items():
-        if run.found[name] != expected:
-            message = f"{name}: {run.found[name]} files found, {expected} expected"
-            if not allow_partial:
-                raise BadDataError(f"{message}; complete the checkout or give --allow-partial")
-            print(f"warning: {message}", file=sys.stderr)
+    counts = {f"{name} files": (run.found[name], expected) for name, expected in EXPECTED.items()}
+    check_counts(sources, counts, allow_partial=allow_partial)
     held = run.held_back
     data["dev"], data["eval"] = run.of_minivctk(held.dev), run.of_minivctk(held.unseen + held.seen)
-    for name, directory in data.items():
-        directory.write(out / name)
-        seconds = sum(soundfile.info(u.recording).duration for u in directory.utterances)
-        clips, speakers = len(directory.utterances), len(directory.speakers)
-        print(f"{out / name}: {seconds / 3600:.3f} h, {clips} clips, {speakers} speakers")
     groups = {c.id: "unseen" for c in held.unseen} | {c.id: "seen" for c in held.seen}
-    with atomic_output(out / "eval" / "utt2group", force=True) as temporary:
-        temporary.write_text("".join(f"{u} {groups[u]}\n" for u in sorted(groups, key=str.encode)), encoding="utf-8")
+    _, seconds = measure([u for d in data.values() for u in d.utterances], allow_partial=allow_partial)
+    for name, directory in data.items():
+        kept = tuple(u for u in directory.utterances if u.id in seconds)
+        tables = {"utt2dur": durations(kept, seconds), "utt2group": groups if name == "eval" else {}}
+        data[name] = replace(directory, utterances=kept, tables=tables)
+    write_data_dirs(data_dir, data)
     print(f"eval: {len(held.unseen)} clips of unseen speakers, {len(held.seen)} of seen ones (utt2group)")
     return data
 
@@ -251,13 +244,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", type=Path, required=True, help="folder that holds the checkouts")
     parser.add_argument("--minivctk", type=Path, required=True, help="folder of the minivctk corpus")
-    parser.add_argument("--out", type=Path, required=True, help="where the data directories are written")
-    parser.add_argument("--allow-partial", action="store_true", help="go on if a source has another number of files")
-    options = parser.parse_args()
-    try:
-        prepare(options.sources, options.minivctk, options.out, allow_partial=options.allow_partial)
-    except AudioVQError as error:
-        sys.exit(f"prepare_public_speech.py: error: {error}")
+    add_output_options(parser)
+    run_program(prepare, **vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

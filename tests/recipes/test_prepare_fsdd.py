@@ -57,7 +57,7 @@ def test_another_count_fails_with_both_numbers_before_anything_is_written(recipe
 def test_the_program_prints_the_counts_and_exits_1_on_a_wrong_one(
     recipe, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    command = ["prepare_fsdd.py", "--db-root", str(tree), "--out", str(tmp_path / "data")]
+    command = ["prepare_fsdd.py", "--db-root", str(tree), "--data-dir", str(tmp_path / "data")]
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit, match=r"error: .*240 recordings found, 3000 expected"):
         recipe.main()

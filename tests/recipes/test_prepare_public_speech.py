@@ -174,7 +174,7 @@ def test_the_lists_are_sound_and_a_second_run_writes_the_same_bytes(recipe, prep
 
 def test_wrong_counts_and_missing_checkouts_fail_by_name(recipe, trees: tuple[Path, Path], tmp_path: Path):
     sources, minivctk = trees
-    with pytest.raises(BadDataError, match="libri: 26 files found, 251 expected"):
+    with pytest.raises(BadDataError, match="26 libri files found, 251 expected"):
         recipe.prepare(sources, minivctk, tmp_path / "out")
     with pytest.raises(BadDataError, match=r"Resemblyzer: no such folder; clone https://github.com/resemble-ai"):
         recipe.prepare(tmp_path, minivctk, tmp_path / "out")
