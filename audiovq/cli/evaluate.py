@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audiovq.cli.options import Bitrate, set_threads
+from audiovq.cli.progress import step_bar
 
 if TYPE_CHECKING:
     from audiovq.codec import Codec
-    from audiovq.evaluate.roundtrip import RoundTrip
+    from audiovq.evaluate.roundtrip import Coder
 
-F = TypeVar("F", bound=Callable[..., Any])
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -30,9 +26,18 @@ def evaluate() -> None:
 @evaluate.command()
 @click.option("--data", "data_dir", type=click.Path(path_type=Path), required=True, help="A Kaldi data directory.")
 @click.option("--model", default="speech-16k", show_default=True, help="A bundled name, a model folder or a hub id.")
-@click.option("--bitrate", type=Bitrate(), help="At most so many bits/s: 1000, 1k, 1.5k.")
+@click.option("--bitrate", type=Bitrate(), multiple=True, help="At most so many bits/s: 1000, 1k, 1.5k; repeatable.")
 @click.option("--num-quantizers", type=click.IntRange(min=1), help="Levels of codes, instead of a bitrate.")
 @click.option("--decoder", help="One of the model's decoders; `audiovq inspect MODEL` lists them.")
+@click.option(
+    "--against",
+    metavar="CODEC,...",
+    help="Other codecs on the same files: opus:6, codec2:3200, speex-nb:2, speex-wb:2, amr-nb:4.75, amr-wb:6.60, lpc10,"
+    " mulaw, melrvq:1.0.",
+)
+@click.option(
+    "--baseline-train", type=click.Path(path_type=Path), help="Pack or data directory that melrvq learns from."
+)
 @click.option("--group", type=click.Path(path_type=Path), help="File of <utterance> <group> lines, to score by group.")
 @click.option("--json", "json_path", type=OUTPUT, help="Write everything as JSON.")
 @click.option("--tsv", "tsv_path", type=OUTPUT, help="Write the scores of every file.")
@@ -41,9 +46,11 @@ def evaluate() -> None:
 def codec(
     data_dir: Path,
     model: str,
-    bitrate: float | None,
+    bitrate: tuple[float, ...],
     num_quantizers: int | None,
     decoder: str | None,
+    against: str | None,
+    baseline_train: Path | None,
     group: Path | None,
     json_path: Path | None,
     tsv_path: Path | None,
@@ -52,45 +59,53 @@ def codec(
 ) -> None:
     """Encode the utterances of a data directory to .codes and back, and score what comes out.
 
-    Prints PESQ, STOI, ESTOI and mel distance with 95 % confidence intervals, kbit/s of whole files, and real-time
-    factors. An existing --json or --tsv file is replaced.
+    Prints PESQ, STOI, ESTOI, SI-SDR, mel distance, and errors of pitch and voicing with 95 % confidence intervals;
+    bitrates of codes and of whole files; and seconds of work per second of sound. What could not be measured is counted
+    as failed, a delay is reported and removed. A codec of --against that is not installed is left out, with a word on
+    where to get it. docs/evaluation.md says what the figures mean. An existing --json or --tsv file is replaced.
     """
-    if bitrate is not None and num_quantizers is not None:
+    if bitrate and num_quantizers is not None:
         raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
+    specs = [spec.strip() for spec in (against or "").split(",") if spec.strip()]
+    if any(spec.partition(":")[0] == "melrvq" for spec in specs) != (baseline_train is not None):
+        raise click.UsageError("melrvq in --against and --baseline-train go together: it learns from that directory")
     from audiovq.codec import Codec
     from audiovq.data.files import atomic_output
     from audiovq.data.kaldi import DataDir
-    from audiovq.evaluate import table
-    from audiovq.evaluate.roundtrip import rates, round_trip
-    from audiovq.evaluate.scores import read_groups, summarize
+    from audiovq.evaluate import comparison, table
+    from audiovq.evaluate.metrics import metrics_for
+    from audiovq.evaluate.roundtrip import round_trip
+    from audiovq.evaluate.scores import read_groups
 
     set_threads(threads)
     utterances = DataDir.read(data_dir).utterances
     groups = read_groups(group, [u.id for u in utterances]) if group else None
-    coder = Codec.from_pretrained(model, device)
-    options = {"bitrate": bitrate, "num_quantizers": num_quantizers}
-    with _progress("evaluate", "utt") as progress:
-        trips = round_trip(
-            utterances, coder.sample_rate, *_calls(coder, options, decoder), groups=groups, progress=progress
-        )
-    scores = [trip.score for trip in trips]
-    summaries, totals = summarize(scores), rates(trips)
-    click.echo(_codec_report(coder, trips, totals))
-    if json_path is not None:
-        tree = {
-            "model": coder.name,
-            "fingerprint": coder.fingerprint.hex(),
-            "data": str(data_dir),
-            "options": {**options, "decoder": decoder},
-            "totals": totals,
-            "summary": {g: {m: asdict(s) for m, s in by_metric.items()} for g, by_metric in summaries.items()},
-            "files": [asdict(score) for score in scores],
-        }
-        with atomic_output(json_path, force=True) as temporary:
-            temporary.write_text(table.to_json(tree), encoding="utf-8")
-    if tsv_path is not None:
-        with atomic_output(tsv_path, force=True) as temporary:
-            temporary.write_text(table.to_tsv(scores), encoding="utf-8")
+    network = Codec.from_pretrained(model, device)
+    rate = 16000 if network.sample_rate >= 16000 else 8000
+    others, left_out = _others(specs, rate, baseline_train)
+    coders = [_coder(network, bits, num_quantizers, decoder) for bits in bitrate or [None]] + others
+    with step_bar("evaluate", "utt") as progress:
+        trips = round_trip(utterances, coders, rate, groups=groups, progress=progress)
+    results = [comparison.Result(c.name, c.container, t) for c, t in zip(coders, trips, strict=True)]
+    metrics = metrics_for(rate)
+    seconds = sum(score.seconds for score in results[0].scores)
+    click.echo(
+        f"{network.name} {network.fingerprint.hex()[:16]}: {len(utterances)} files, {seconds:.1f} s, {rate} Hz\n"
+    )
+    click.echo("\n".join([comparison.report(results, metrics), *(f"left out: {reason}" for reason in left_out)]))
+    tree = {
+        "model": network.name,
+        "fingerprint": network.fingerprint.hex(),
+        "data": str(data_dir),
+        "scored_at_hz": rate,
+        "metrics": {metric.name: metric.title for metric in metrics},
+        "left_out": left_out,
+        "codecs": comparison.to_tree(results),
+    }
+    for path, text in ((json_path, table.to_json(tree)), (tsv_path, comparison.to_tsv(results, metrics))):
+        if path is not None:
+            with atomic_output(path, force=True) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
 
 @evaluate.command()
@@ -124,7 +139,7 @@ def likelihood(
     network, corpus = load_model(model), PackedCorpus.open(pack_dir)
     rows, tree = [], {}
     for kind in codes:
-        with _progress(f"codes {kind}", "utt") as progress:
+        with step_bar(f"codes {kind}", "utt") as progress:
             found = measure_likelihood(network, corpus, kind, decoder=decoder, progress=progress)  # type: ignore[arg-type]
         elbo = "-" if kind == "shuffled" else f"{found.elbo_bits:.3f}"
         rows.append([kind, table.number(found.reconstruction_bits, *found.interval, 3), elbo])
@@ -143,59 +158,52 @@ def likelihood(
             temporary.write_text(text, encoding="utf-8")
 
 
-def _calls(coder: Codec, options: dict[str, Any], decoder: str | None) -> tuple[Any, Any, Any]:
-    """The codec as the plain callables that `round_trip` takes."""
+def _coder(network: Codec, bitrate: float | None, num_quantizers: int | None, decoder: str | None) -> Coder:
+    """The model at a bitrate as the plain callables that are compared."""
     from audiovq.codec import FrameSource
+    from audiovq.evaluate.roundtrip import Coder
+
+    name = Path(network.name).name
+    if bitrate is not None:
+        name += f" {bitrate / 1000:g}k"
+    elif num_quantizers is not None:
+        name += f" q{num_quantizers}"
+    if decoder is not None:
+        name += f" {decoder}"
 
     def encode(waveform: Any, speaker: str) -> bytes:
-        return coder.compress(
-            waveform, coder.sample_rate, speaker=speaker if speaker in coder.model.speakers else None, **options
-        )
+        known = speaker if speaker in network.model.speakers else None
+        options: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers}
+        return network.compress(waveform[None], network.sample_rate, speaker=known, **options)
 
     def decode(data: bytes) -> Any:
-        return coder.decompress(data, decoder=decoder)[0]
+        return network.decompress(data, decoder=decoder)[0][0]
 
-    def code_bits(data: bytes) -> int:
+    def payload_bits(data: bytes) -> int:
         header = FrameSource(io.BytesIO(data)).header
         return (header.num_frames or 0) * sum(header.widths)
 
-    return encode, decode, code_bits
+    return Coder(name, network.sample_rate, encode, decode, payload_bits, ".codes")
 
 
-def _codec_report(coder: Codec, trips: list[RoundTrip], totals: dict[str, Any]) -> str:
-    """Totals, the table, and what failed or is shifted."""
-    from audiovq.evaluate.metrics import metrics_for
-    from audiovq.evaluate.scores import summarize
-    from audiovq.evaluate.table import summary_table
+def _others(specs: list[str], rate: int, baseline_train: Path | None) -> tuple[list[Coder], list[str]]:
+    """The codecs of --against in their order, and one line for each that is not installed."""
+    from audiovq.evaluate.melrvq import MelRVQ, learning_sounds, levels_of
+    from audiovq.evaluate.peers import MissingPeerError, make_peer
 
-    scores = [trip.score for trip in trips]
-    rate = 16000 if coder.sample_rate >= 16000 else 8000
-    lines = [
-        f"{coder.name} {coder.fingerprint.hex()[:16]}: {len(trips)} files, {totals['seconds']:.1f} s, scored at"
-        f" {rate} Hz",
-        f"{totals['kbps']:.3f} kbit/s of whole files, {totals['code_kbps']:.3f} of codes alone; real-time factor"
-        f" {totals['encode_rtf']:.4f} to encode, {totals['decode_rtf']:.4f} to decode",
-        "",
-        summary_table(summarize(scores), metrics_for(rate)),
-        "",
-        "mean and 95 % interval over files",
-    ]
-    reasons = [(name, reason, s.id) for s in scores for name, reason in s.failures.items()]
-    for name, reason in sorted({(name, reason) for name, reason, _ in reasons}):
-        ids = [id for n, r, id in reasons if (n, r) == (name, reason)]
-        more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
-        lines.append(f"failed: {name} of {', '.join(ids[:3])}{more}: {reason}")
-    return "\n".join(lines)
-
-
-@contextmanager
-def _progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    from tqdm import tqdm
-
-    with tqdm(desc=what, unit=unit, leave=False, disable=not sys.stderr.isatty()) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield progress
+    left_out: list[str] = []
+    try:
+        levels = {spec: levels_of(spec) for spec in specs if spec.partition(":")[0] == "melrvq"}
+        peers: dict[str, Coder] = {}
+        for spec in specs:
+            if spec not in levels:
+                try:
+                    peers[spec] = make_peer(spec, rate)
+                except MissingPeerError as error:
+                    left_out.append(str(error))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--against") from None
+    if levels and baseline_train is not None:
+        baseline = MelRVQ.learn(learning_sounds(baseline_train), max(levels.values()))
+        peers |= {spec: baseline.coder(count) for spec, count in levels.items()}
+    return [peers[spec] for spec in specs if spec in peers], left_out

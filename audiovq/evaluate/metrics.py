@@ -1,26 +1,25 @@
-"""Distances of a decoded signal to its original: PESQ, STOI, ESTOI and a multi-resolution log-mel distance.
+"""Distances of a decoded signal to its original, each from a library where there is one.
 
 A metric that cannot be computed raises; `audiovq.evaluate.scores` turns that into NaN and a reason, so that a failure
-is never mistaken for a low score. Signals are float32 `[T]` with full scale at 1, both of the same length.
+is never mistaken for a low score. Signals are float32 `[T]` with full scale at 1, both of the same length. Importing
+this module does not import torch, so that processes which only score stay small.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from audiovq.evaluate.alignment import lag_ms
+from audiovq.evaluate.mel import NUM_MELS, mel_distance_db
+from audiovq.evaluate.pitch import f0_rmse_cents, voicing_error
 
 Waveform = NDArray[np.float32]
-WINDOWS = (512, 1024, 2048)  # FFT sizes at 16 kHz; at 8 kHz the same durations
-NUM_MELS = {16000: 80, 8000: 62}  # by rate: bands as wide at both
-FLOOR_DB = 60.0  # under the loudest band of the original; what is softer counts as equally silent
 
 
 @dataclass(frozen=True)
@@ -32,32 +31,14 @@ class Metric:
         title: heading in a table, with the unit.
         digits: shown after the point.
         measure: (reference, output, rate) -> value; raises if there is none.
+        of_aligned: measured after the delay has been removed; the delay itself is not.
     """
 
     name: str
     title: str
     digits: int
     measure: Callable[[Waveform, Waveform, int], float]
-
-
-def mel_distance_db(reference: Waveform, output: Waveform, rate: int) -> float:
-    """Mean |difference| of log-mel power in dB over three FFT sizes; no gain matching, so a change of level counts.
-
-    Bands: Slaney's mel scale, triangles of height 1, hop a quarter of the window. In each resolution both spectra are
-    floored 60 dB under the original's loudest band. ValueError if the original is silent, or for another rate than
-    16000 or 8000 Hz.
-    """
-    if rate not in NUM_MELS:
-        raise ValueError(f"rate {rate} Hz; resample to 16000 or 8000 Hz to score")
-    distances = []
-    for size in WINDOWS:
-        x, y = (_mel_power(signal, rate, round(size * rate / 16000)) for signal in (reference, output))
-        peak = float(x.max())
-        if peak <= 0:
-            raise ValueError("the original is silent")
-        floor = peak * 10 ** (-FLOOR_DB / 10)
-        distances.append(float((10 * (x.clamp_min(floor) / y.clamp_min(floor)).log10()).abs().mean()))
-    return float(np.mean(distances))
+    of_aligned: bool = True
 
 
 def pesq_mos(reference: Waveform, output: Waveform, rate: int) -> float:
@@ -77,6 +58,21 @@ def estoi(reference: Waveform, output: Waveform, rate: int) -> float:
     return _stoi(reference, output, rate, extended=True)
 
 
+def si_sdr_db(reference: Waveform, output: Waveform, rate: int) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), of mean-free signals.
+
+    It compares waveforms, so that a decoder which invents phases has a negative one, however it sounds. ValueError if
+    one of the signals is constant.
+    """
+    from torch import from_numpy
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+
+    if not np.ptp(reference) or not np.ptp(output):
+        raise ValueError("a signal is constant")
+    x, y = (from_numpy(np.asarray(signal, np.float64)) for signal in (reference, output))
+    return float(scale_invariant_signal_distortion_ratio(y, x, zero_mean=True))
+
+
 def metrics_for(rate: int) -> tuple[Metric, ...]:
     """All metrics, at 16000 or 8000 Hz; ValueError for another rate, which PESQ does not know."""
     if rate not in NUM_MELS:
@@ -85,9 +81,26 @@ def metrics_for(rate: int) -> tuple[Metric, ...]:
         Metric("pesq", "PESQ-WB" if rate == 16000 else "PESQ-NB", 2, pesq_mos),
         Metric("stoi", "STOI", 3, stoi),
         Metric("estoi", "ESTOI", 3, estoi),
+        Metric("si_sdr_db", "SI-SDR dB", 1, si_sdr_db),
         Metric("mel_db", "mel dB", 2, mel_distance_db),
-        Metric("lag_ms", "lag ms", 1, lag_ms),
+        Metric("f0_cents", "F0 cents", 0, f0_rmse_cents),
+        Metric("voicing_percent", "V/UV %", 1, voicing_error),
+        Metric("lag_ms", "lag ms", 1, lag_ms, of_aligned=False),
     )
+
+
+def pesq_and_stoi(reference: Waveform, output: Waveform, rate: int = 16000) -> tuple[float, float]:
+    """PESQ and STOI alone, for a validation during training in worker processes; NaN for one that can't be computed.
+
+    Nothing is aligned. The libraries are imported at the first call, torch never.
+    """
+    values = []
+    for measure in (pesq_mos, stoi):
+        try:
+            values.append(measure(reference, output, rate))
+        except Exception:  # the libraries raise many types; to a curve over steps, the reason is the same
+            values.append(math.nan)
+    return values[0], values[1]
 
 
 def _stoi(reference: Waveform, output: Waveform, rate: int, *, extended: bool) -> float:
@@ -96,24 +109,3 @@ def _stoi(reference: Waveform, output: Waveform, rate: int, *, extended: bool) -
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # pystoi warns and returns 1e-5 where there is too little speech to score
         return float(stoi(reference, output, rate, extended=extended))
-
-
-def _mel_power(waveform: Waveform, rate: int, window: int) -> torch.Tensor:
-    """`[T]` -> power of mel bands `[num_mels, frames]`."""
-    spectrum = torch.stft(
-        torch.tensor(waveform, dtype=torch.float32),
-        window,
-        window // 4,
-        window=torch.hann_window(window),
-        pad_mode="constant",
-        return_complex=True,
-    )
-    return _mel_bank(rate, window) @ spectrum.abs().square()
-
-
-@lru_cache(maxsize=16)
-def _mel_bank(rate: int, window: int) -> torch.Tensor:
-    """`[num_mels, bins]`."""
-    from torchaudio.functional import melscale_fbanks  # slow to import
-
-    return melscale_fbanks(window // 2 + 1, 0.0, rate / 2, NUM_MELS[rate], rate, norm=None, mel_scale="slaney").T

@@ -129,8 +129,7 @@ def resynthesize(
     shutil.rmtree(temporary, ignore_errors=True)  # left over from an interrupted run
     (temporary / "wav").mkdir(parents=True)
     try:
-        ordered = sorted(takes, key=_duration_hint)  # like with like, so that little is padding
-        batches = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
+        batches = in_batches(takes, batch_size)
         work = partial(_make_batch, str(folder), temporary / "wav", seed=seed, decoder=decoder)
         done = 0
         for count in _in_parallel(work, batches[::-1], nj):  # the longest first, so that processes end together
@@ -149,6 +148,12 @@ def resynthesize(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return True
+
+
+def in_batches(takes: Sequence[Take], batch_size: int) -> list[list[Take]]:
+    """Takes of like duration together, the shortest first, so that little is padding."""
+    ordered = sorted(takes, key=_duration_hint)
+    return [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
 
 
 def rotated_voices(data: DataDir) -> list[Take]:
@@ -181,7 +186,7 @@ def _make_batch(folder: str, wav_dir: Path, takes: Sequence[Take], *, seed: int,
     speaker = speaker_indices(model, [take.voice for take in takes], folder)
     sounds = [mono(take.source, model.sample_rate) for take in takes]
     with torch.inference_mode():
-        codes = [model.encode(torch.from_numpy(x).view(1, 1, -1))[0] for x in sounds]
+        codes = [model.encode(torch.from_numpy(x).view(1, 1, -1), model.default_num_quantizers)[0] for x in sounds]
     seeds = [zlib.crc32(f"{seed} {take.id}".encode()) for take in takes]
     made = decode_in_lockstep(model, codes, speaker=speaker, seeds=seeds, decoder=decoder)
     for take, sound, waveform in zip(takes, sounds, made, strict=True):

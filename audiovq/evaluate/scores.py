@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiovq.errors import BadDataError
+from audiovq.evaluate.alignment import aligned
 from audiovq.evaluate.interval import mean_interval
 from audiovq.evaluate.metrics import Metric, Waveform, metrics_for
 
@@ -45,7 +46,7 @@ def score_file(
     group: str | None = None,
     metrics: Sequence[Metric] | None = None,
 ) -> FileScore:
-    """Measure one output against its original.
+    """Measure one output against its original, after removing the delay of the output, which is itself a metric.
 
     Args:
         id: of the file. group: for the summary.
@@ -59,15 +60,25 @@ def score_file(
         raise ValueError(f"{id}: original {reference.shape} and output {output.shape} must be [T], equally long")
     values: dict[str, float] = {}
     failures: dict[str, str] = {}
+    pair = aligned(reference, output, rate)
     for metric in metrics_for(rate) if metrics is None else metrics:
+        x, y = pair if metric.of_aligned else (reference, output)
         try:
-            value, reason = metric.measure(reference, output, rate), "not a finite number"
+            value, reason = metric.measure(x, y, rate), "not a finite number"
+        except ModuleNotFoundError as error:
+            value, reason = math.nan, f"{error.name} is not installed; pip install 'audiovq[eval]'"
         except Exception as error:  # the libraries raise many types
             value, reason = math.nan, " ".join(f"{type(error).__name__}: {error}".split())
         values[metric.name] = value if math.isfinite(value) else math.nan
         if not math.isfinite(value):
             failures[metric.name] = reason
     return FileScore(id, group, len(reference) / rate, values, failures)
+
+
+def failed_score(id: str, seconds: float, rate: int, reason: str, *, group: str | None = None) -> FileScore:
+    """The score of a file that a codec could not code: every metric failed, for that reason."""
+    names = [metric.name for metric in metrics_for(rate)]
+    return FileScore(id, group, seconds, dict.fromkeys(names, math.nan), dict.fromkeys(names, reason))
 
 
 def summarize(scores: Sequence[FileScore]) -> dict[str, dict[str, Summary]]:
@@ -80,6 +91,13 @@ def summarize(scores: Sequence[FileScore]) -> dict[str, dict[str, Summary]]:
         for name, members in groups.items()
         if members
     }
+
+
+def paired_differences(scores: Sequence[FileScore], others: Sequence[FileScore]) -> dict[str, Summary]:
+    """Metric -> summary of (score - other) over the files that both have: most of the spread between files cancels."""
+    other = {score.id: score.values for score in others}
+    pairs = [(score.values, other[score.id]) for score in scores if score.id in other]
+    return {name: _summary([mine[name] - its[name] for mine, its in pairs]) for name in (pairs[0][0] if pairs else {})}
 
 
 def read_groups(path: str | Path, ids: Iterable[str]) -> dict[str, str]:

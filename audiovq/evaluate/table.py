@@ -1,4 +1,4 @@
-"""Scores as Markdown, JSON and TSV. A failed measurement is `failed`, null or NaN there, and counted."""
+"""Scores as Markdown and JSON. A failed measurement is `failed` or null there, and counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audiovq.evaluate.metrics import Metric
-from audiovq.evaluate.scores import FileScore, Summary
+from audiovq.evaluate.scores import Summary
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -40,16 +40,6 @@ def summary_table(summaries: Mapping[str, Mapping[str, Summary]], metrics: Seque
         shown = [number(s.mean, s.low, s.high, m.digits, failed=s.failed) for s, m in zip(cells, metrics, strict=True)]
         rows.append([group, str(files), *shown])
     return markdown(["files", "n", *(m.title for m in metrics)], rows)
-
-
-def to_tsv(scores: Sequence[FileScore]) -> str:
-    """One line a file: id, group, seconds, then the values; a failed one is NaN."""
-    names = list(scores[0].values) if scores else []
-    lines = ["\t".join(["id", "group", "seconds", *names])]
-    for score in scores:
-        values = [f"{score.values[name]:.6g}" if math.isfinite(score.values[name]) else "NaN" for name in names]
-        lines.append("\t".join([score.id, score.group or "", f"{score.seconds:.6g}", *values]))
-    return "\n".join(lines) + "\n"
 
 
 def to_json(tree: Any) -> str:

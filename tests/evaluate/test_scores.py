@@ -11,8 +11,8 @@ import pytest
 from audiovq.errors import BadDataError
 from audiovq.evaluate.interval import mean_interval, share_interval
 from audiovq.evaluate.metrics import Metric
-from audiovq.evaluate.scores import FileScore, read_groups, summarize
-from audiovq.evaluate.table import markdown, summary_table, to_json, to_tsv
+from audiovq.evaluate.scores import FileScore, paired_differences, read_groups, summarize
+from audiovq.evaluate.table import markdown, summary_table, to_json
 
 METRIC = Metric("m", "M dB", 1, lambda *_: 0.0)
 SCORES = [
@@ -70,15 +70,20 @@ def test_markdown_is_aligned():
     ]
 
 
-def test_json_and_tsv_keep_failures_apart_from_numbers():
+def test_json_has_null_for_what_failed():
     tree = json.loads(to_json({"values": [s.values for s in SCORES], "pair": (1.5, math.inf)}))
     assert tree == {"values": [{"m": 1.0}, {"m": 3.0}, {"m": None}], "pair": [1.5, None]}
-    assert to_tsv(SCORES).splitlines() == [
-        "id\tgroup\tseconds\tm",
-        "a\tseen\t1\t1",
-        "b\tunseen\t1\t3",
-        "c\tunseen\t2\tNaN",
-    ]
+
+
+def test_paired_differences_leave_out_what_files_have_in_common():
+    level = np.random.default_rng(0).normal(0, 10, 50)
+    scores = [FileScore(str(i), None, 1.0, {"m": float(v)}) for i, v in enumerate(level)]
+    better = [FileScore(str(i), None, 1.0, {"m": float(v) + 0.5 + 0.1 * (i % 2)}) for i, v in enumerate(level)]
+    failed = FileScore("0", None, 1.0, {"m": math.nan}, {"m": "broke"})
+    found = paired_differences([failed, *better[1:], FileScore("new", None, 1.0, {"m": 9.0})], scores)["m"]
+    assert (found.count, found.failed) == (49, 1)
+    assert found.mean == pytest.approx(0.55, abs=0.01)
+    assert found.high - found.low < 0.05
 
 
 def test_groups_are_read_strictly(tmp_path):
