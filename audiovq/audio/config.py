@@ -5,13 +5,9 @@ An option has its default here and nowhere else; `audiovq.audio.build` turns eac
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Config(BaseModel):
-    """Base of all config classes: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from audiovq.modelfolder import Config
 
 
 class WaveformEncoderConfig(Config):

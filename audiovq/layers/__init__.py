@@ -1,8 +1,20 @@
-"""Building blocks without a domain: causal convolutions with streaming state, WaveNet, ConvNeXt, inverse STFT."""
+"""Building blocks without a domain: causal convolutions with streaming state, WaveNet, ConvNeXt, inverse STFT,
+PixelCNN, Transformer."""
 
 from audiovq.layers.conv import CausalConv1d
 from audiovq.layers.convnext import ConvNeXtBlock, ConvNeXtStack
+from audiovq.layers.pixelcnn import GatedPixelCNN
 from audiovq.layers.spectral import InverseSTFT, LogMel
+from audiovq.layers.transformer import CausalTransformer
 from audiovq.layers.wavenet import WaveNetStack
 
-__all__ = ["CausalConv1d", "ConvNeXtBlock", "ConvNeXtStack", "InverseSTFT", "LogMel", "WaveNetStack"]
+__all__ = [
+    "CausalConv1d",
+    "CausalTransformer",
+    "ConvNeXtBlock",
+    "ConvNeXtStack",
+    "GatedPixelCNN",
+    "InverseSTFT",
+    "LogMel",
+    "WaveNetStack",
+]

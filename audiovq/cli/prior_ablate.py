@@ -1,0 +1,154 @@
+"""`audiovq prior ablate`: every prior on the same codes, with controls, as a table, JSON and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audiovq.cli.options import set_threads
+from audiovq.cli.prior_codes import KINDS
+from audiovq.errors import BadDataError
+
+FILES = ("ablation.md", "ablation.json", "ablation.png")
+
+
+@click.command()
+@click.argument("sets", metavar="NAME=TRAIN[,TEST]...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the results.")
+@click.option("--kinds", default="uniform,unigram,bigram,trigram,wavenet,transformer", show_default=True,
+              help="Which priors, separated by commas.")  # fmt: skip
+@click.option("--control", type=click.Choice(["wavenet", "pixelcnn", "transformer", "none"]), default="wavenet",
+              show_default=True, help="The network that is also trained on codes from simple priors.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many, of the networks.")
+@click.option("--reconstruction", multiple=True, metavar="NAME=BITS", help="Bits/s of the sound given a set's codes.")
+@click.option("--config", type=click.Path(dir_okay=False), help="YAML with keys data, train for all networks.")
+@click.option("-o", "--override", "overrides", multiple=True, metavar="[KIND:]KEY=VALUE",
+              help="E.g. -o train.max_steps=500 -o wavenet:prior.channels=64.")  # fmt: skip
+@click.option("--num-quantizers", type=click.IntRange(min=1), help="Only the first levels.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+def ablate(
+    sets: tuple[str, ...],
+    out: Path,
+    kinds: str,
+    control: str,
+    seeds: int,
+    reconstruction: tuple[str, ...],
+    config: str | None,
+    overrides: tuple[str, ...],
+    num_quantizers: int | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Fit every prior on each set of codes and compare them on codes that none has seen.
+
+    A set is a name, codes to fit on, and codes to test on; without the latter every tenth item is tested on. Another
+    tenth chooses the networks' best step. Networks that are in --out already are not trained again, and their seconds
+    are then those of loading them. Existing results there are replaced.
+    """
+    from audiovq.data.files import atomic_output
+    from audiovq.evaluate.prior_ablation import ablate as run
+    from audiovq.evaluate.prior_ablation import figure, table, tree
+    from audiovq.evaluate.table import to_json
+
+    set_threads(threads)
+    chosen = [kind.strip() for kind in kinds.split(",")]
+    if unknown := set(chosen) - set(KINDS):
+        raise click.UsageError(f"--kinds: {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
+    known = dict(_pair(text, "--reconstruction") for text in reconstruction)
+    rows: list[Any] = []
+    out.mkdir(parents=True, exist_ok=True)
+    for text in sets:
+        name, paths = _pair(text, "a set")
+        code_set = _read_set(name, paths.split(","), num_quantizers, known.get(name))
+        rows += run(
+            code_set,
+            chosen,
+            None if control == "none" else control,
+            range(seeds),
+            _Fit(out / "runs" / name, config, overrides, device),
+            _coder(),
+            on_row=lambda row: click.echo(
+                f"{row.code_set}, {row.prior}, seed {row.seed}: {row.bits_per_code:.4f} bits/code", err=True
+            ),
+        )
+    for file, write in zip(
+        FILES,
+        (
+            lambda path: path.write_text(table(rows) + "\n", encoding="utf-8"),
+            lambda path: path.write_text(to_json(tree(rows)), encoding="utf-8"),
+            lambda path: figure(rows).savefig(path, dpi=150),
+        ),
+        strict=True,
+    ):
+        with atomic_output(out / file, force=True) as temporary:
+            write(temporary)
+    click.echo(table(rows))
+
+
+class _Fit:
+    """Trains the networks of one set, each in a folder of its own; controls are told apart by their number."""
+
+    def __init__(self, folder: Path, config: str | None, overrides: Sequence[str], device: str) -> None:
+        from audiovq.train.prior_config import load_prior_config
+        from audiovq.train.prior_run import train_prior  # slow: not within the seconds of the first network
+
+        self.load_config, self.train = load_prior_config, train_prior
+        self.folder, self.config, self.overrides, self.device = folder, config, overrides, device
+        self.count = 0
+
+    def __call__(self, kind: str, spec: Any, train: Any, valid: Any, seed: int) -> Any:
+        own = [text.removeprefix(f"{kind}:") for text in self.overrides if _is_for(text, kind)]
+        experiment = self.load_config(kind, self.config, [*own, f"train.seed={seed}"])
+        self.count += 1
+        folder = self.folder / f"{self.count:02d}-{kind}-seed{seed}"
+        return self.train(experiment, spec, train, valid, folder, device=self.device)
+
+
+def _is_for(text: str, kind: str) -> bool:
+    first = text.partition("=")[0]
+    return ":" not in first or first.startswith(f"{kind}:")
+
+
+def _read_set(name: str, paths: Sequence[str], num_quantizers: int | None, reconstruction: str | None) -> Any:
+    from audiovq.bitstream.collection import read_collection
+    from audiovq.evaluate.prior_ablation import CodeSet
+
+    if len(paths) > 2:
+        raise click.UsageError(f"{name}: give codes to fit on and codes to test on, TRAIN,TEST, and nothing more")
+    collection = read_collection(paths[:1], num_quantizers=num_quantizers)
+    items, spec = collection.items, collection.spec
+    if len(paths) == 2:
+        test = read_collection(paths[1:], spec=spec, num_quantizers=num_quantizers).items
+    else:
+        test, items = items[9::10], [item for i, item in enumerate(items) if i % 10 != 9]
+    valid, train = items[4::10], [item for i, item in enumerate(items) if i % 10 != 4]
+    if not (train and valid and test):
+        raise BadDataError(f"{paths[0]}: too few items to fit on, to choose by and to test on; give 10 or more")
+    try:
+        bits = None if reconstruction is None else float(reconstruction)
+    except ValueError:
+        raise click.UsageError(f"--reconstruction {name}={reconstruction}: give bits per second") from None
+    return CodeSet(name, spec, train, valid, test, bits)
+
+
+def _coder() -> Any:
+    """The arithmetic coder, if it is installed."""
+    import importlib.util
+
+    if importlib.util.find_spec("constriction") is None:
+        click.echo("constriction is not installed, so nothing is coded: pip install 'audiovq[coding]'", err=True)
+        return None
+    from audiovq.bitstream.arithmetic import decode_codes, encode_codes
+
+    return encode_codes, decode_codes
+
+
+def _pair(text: str, what: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise click.UsageError(f"{what} {text!r}: write NAME=VALUE")
+    return name, value

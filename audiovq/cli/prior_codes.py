@@ -1,0 +1,83 @@
+"""What the commands of `audiovq prior` share: reading codes, labels, and what the options say about arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from audiovq.errors import BadDataError
+
+if TYPE_CHECKING:
+    from audiovq.bitstream.collection import Collection
+    from audiovq.prior import CodeSpec, Prior
+
+F = TypeVar("F", bound=Callable[..., Any])
+# audiovq.prior.KINDS, which is slow to import
+KINDS = ("uniform", "unigram", "bigram", "trigram", "wavenet", "pixelcnn", "transformer")
+FOLDER = click.Path(file_okay=False, path_type=Path)
+OUTPUT = click.Path(dir_okay=False, path_type=Path)
+
+
+def codes_options(command: F) -> F:
+    """What arrays and archives don't say about their codes."""
+    for option in (
+        click.option("--utt2spk", type=OUTPUT, help="Lines of <item> <speaker>, instead of those in the files."),
+        click.option("--allow-mismatch", is_flag=True, help="Take codes of another codec, if their shape fits."),
+    ):
+        command = option(command)
+    return command
+
+
+def given_spec(codec: str | None, sizes: str | None, frame_rate: float | None, layout: str) -> CodeSpec | None:
+    """What the options say about arrays; None if they say nothing."""
+    from audiovq.prior import CodeSpec
+
+    if codec is not None and sizes is not None:
+        raise click.UsageError("--codec and --codebook-sizes say the same thing twice; give one of them")
+    if codec is not None:
+        from audiovq.codec import Codec
+
+        coder = Codec.from_pretrained(codec, "cpu")
+        return CodeSpec(
+            codebook_sizes=list(coder.model.codebook_sizes),
+            frame_rate=coder.frame_rate,
+            model=codec,
+            fingerprint=coder.fingerprint[:8].hex(),
+        )
+    if sizes is None:
+        return None
+    try:
+        numbers = [int(size) for size in sizes.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 2:
+        raise click.UsageError(f"--codebook-sizes {sizes}: give numbers from 2 on, one a level, as 512 or 1024,1024")
+    return CodeSpec(codebook_sizes=numbers, frame_rate=frame_rate, layout=layout)  # type: ignore[arg-type]
+
+
+def read_labels(path: Path | None) -> dict[str, str] | None:
+    """`<item> <label>` lines; BadDataError that names file and line."""
+    if path is None:
+        return None
+    if not path.is_file():
+        raise BadDataError(f"{path}: no such file; give lines of <item> <label>")
+    lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for number, words in enumerate(lines, start=1):
+        if len(words) != 2:
+            raise BadDataError(f"{path}:{number}: wanted <item> <label>")
+    return {name: label.strip() for name, label in lines}
+
+
+def read_like(
+    loaded: Prior, codes: tuple[str, ...], labels: Mapping[str, str] | None, allow_mismatch: bool
+) -> Collection:
+    """Codes for a prior: as many levels as it was fitted on, of its codec."""
+    from audiovq.bitstream.collection import read_collection
+
+    spec = loaded.spec
+    return read_collection(
+        codes, spec=spec, num_quantizers=spec.num_quantizers, labels=labels, allow_mismatch=allow_mismatch
+    )

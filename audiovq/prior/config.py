@@ -1,0 +1,109 @@
+"""What a prior is: the codes it is for, and the kind with its sizes. Saved as the model folder's `config.json`."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from audiovq.modelfolder import Config
+
+
+class CodeSpec(Config):
+    """The codes a prior is for.
+
+    Attributes:
+        codebook_sizes: K of each level.
+        layout: "sequence": items are `[Q, F]`; "grid": `[Q, H, W]`, in raster order.
+        frame_rate: frames per second, Hz, of a sequence; None where it is not known.
+        model: name of the codec that made the codes; None where it is not known.
+        fingerprint: hexadecimal of its first 8 bytes, as in `.codes` files; None where it is not known.
+        labels: names of the speakers or classes that the prior is conditioned on; empty for none.
+    """
+
+    codebook_sizes: list[int] = Field(min_length=1)
+    layout: Literal["sequence", "grid"] = "sequence"
+    frame_rate: float | None = None
+    model: str | None = None
+    fingerprint: str | None = None
+    labels: list[str] = Field(default_factory=list)
+
+    @property
+    def num_quantizers(self) -> int:
+        """Levels, Q."""
+        return len(self.codebook_sizes)
+
+    @property
+    def bits_per_position(self) -> float:
+        """Price of all codes of a frame or position under the uniform prior: the sum of log2 K."""
+        return sum(math.log2(size) for size in self.codebook_sizes)
+
+
+class CountedConfig(Config):
+    """A prior that is counted, not trained (`audiovq.prior.ngram`).
+
+    `concentrations`: of each level and order, found by `fit`; the uniform prior has none.
+    """
+
+    kind: Literal["uniform", "unigram", "bigram", "trigram"]
+    concentrations: list[list[float]] = Field(default_factory=list)
+
+
+class WaveNetConfig(Config):
+    """Gated, dilated, causal convolutions; `cycles` repeats dilations 1, 2, 4, ..., 2^(layers_per_cycle - 1)."""
+
+    kind: Literal["wavenet"]
+    channels: int = 128
+    gate_channels: int = 128
+    skip_channels: int = 256
+    kernel_size: int = 2
+    cycles: int = 2
+    layers_per_cycle: int = 6
+    label_dim: int = 32
+
+
+class PixelCNNConfig(Config):
+    """Gated PixelCNN, for grids."""
+
+    kind: Literal["pixelcnn"]
+    channels: int = 96
+    depth: int = 8
+    kernel_size: int = 5
+    label_dim: int = 32
+
+
+class TransformerConfig(Config):
+    """Decoder-only Transformer; `window` positions back are attended to in each block."""
+
+    kind: Literal["transformer"]
+    channels: int = 192
+    depth: int = 4
+    heads: int = 4
+    window: int = 256
+    label_dim: int = 32
+
+
+NetworkConfig = Annotated[WaveNetConfig | PixelCNNConfig | TransformerConfig, Field(discriminator="kind")]
+AnyKindConfig = Annotated[
+    CountedConfig | WaveNetConfig | PixelCNNConfig | TransformerConfig, Field(discriminator="kind")
+]
+
+COUNTED = ("uniform", "unigram", "bigram", "trigram")
+NETWORKS = ("wavenet", "pixelcnn", "transformer")
+KINDS = COUNTED + NETWORKS
+
+
+class PriorConfig(Config):
+    """A whole prior: its codes and its kind."""
+
+    codes: CodeSpec
+    prior: AnyKindConfig
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PriorConfig:
+        if self.prior.kind == "pixelcnn" and self.codes.layout != "grid":
+            raise ValueError("prior.kind: pixelcnn is for grids; take wavenet or transformer for sequences")
+        if self.prior.kind in COUNTED and self.codes.labels:
+            raise ValueError(f"codes.labels: {self.prior.kind} takes no condition; take wavenet or transformer")
+        return self

@@ -1,0 +1,63 @@
+"""From a prior's folder to a prior, and the rule of which codes it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audiovq.errors import BadModelError, ModelMismatchError
+from audiovq.modelfolder import read_model_folder, validate_config
+from audiovq.prior.base import Prior
+from audiovq.prior.config import CodeSpec, CountedConfig, PriorConfig
+from audiovq.prior.network import NetworkPrior
+from audiovq.prior.ngram import NGramPrior
+
+
+def load_prior(folder: str | Path, device: str = "cpu") -> Prior:
+    """Read it, networks in eval mode on `device`; BadModelError for a folder that is not one of a prior."""
+    folder = Path(folder)
+    raw, tensors = read_model_folder(folder)
+    if "prior" not in raw:
+        raise BadModelError(f"{folder}: holds no prior; make one with `audiovq prior fit`")
+    config = validate_config(PriorConfig, raw, folder)
+    if isinstance(config.prior, CountedConfig):
+        try:
+            return NGramPrior.from_tensors(config, tensors)
+        except KeyError as error:
+            raise _disagree(folder, error.args[0]) from None
+    prior = NetworkPrior(config)
+    wanted = prior.state_dict()
+    wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
+    if wrong:
+        raise _disagree(folder, wrong[0])
+    prior.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
+    return prior.eval().to(device)
+
+
+def _disagree(folder: Path, what: Any) -> BadModelError:
+    return BadModelError(f"{folder}: config.json and model.safetensors disagree on {what}; fetch both again")
+
+
+def check_same_codes(ours: CodeSpec, theirs: CodeSpec, source: str, *, allow_mismatch: bool = False) -> None:
+    """Refuse codes that are not those a prior was fitted on.
+
+    Args:
+        ours: of the prior; theirs: of the codes.
+        source: what the message names.
+        allow_mismatch: let codes of another codec pass if they have the same shape and codebook sizes.
+
+    Raises ModelMismatchError.
+    """
+    for what, a, b in (
+        ("codebook sizes", ours.codebook_sizes, theirs.codebook_sizes),
+        ("layout", ours.layout, theirs.layout),
+    ):
+        if a != b:
+            raise ModelMismatchError(
+                f"{source}: {what} {b}, but the prior was fitted on {a}; encode them so, or fit anew"
+            )
+    if ours.fingerprint != theirs.fingerprint and not allow_mismatch:
+        raise ModelMismatchError(
+            f"{source}: codes of model {theirs.model} {theirs.fingerprint}, but the prior was fitted on those of"
+            f" {ours.model} {ours.fingerprint}; fit one on these codes, or use --allow-mismatch to try this one"
+        )

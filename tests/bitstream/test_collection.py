@@ -1,0 +1,107 @@
+"""Codes of many files as items: every kind of source, names, labels, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audiovq.bitstream import Header, write_codes
+from audiovq.bitstream.collection import read_collection
+from audiovq.errors import AudioVQError, BadCodesError, ConfigError, ModelMismatchError
+from audiovq.prior import CodeSpec
+
+
+def write(path: Path, codes: np.ndarray, fingerprint: bytes = bytes(8), speaker: str | None = None) -> Path:
+    """codes: `[C, Q, F]`, two levels of 16 and 8."""
+    header = Header(
+        model="tiny",
+        fingerprint=fingerprint,
+        sample_rate=16000,
+        channels=len(codes),
+        num_samples=codes.shape[2] * 320,
+        model_sample_rate=16000,
+        hop_length=320,
+        frames_per_packet=50,
+        codebook_sizes=(16, 8)[: codes.shape[1]],
+        speaker=speaker,
+    )
+    path.parent.mkdir(exist_ok=True, parents=True)
+    write_codes(path, header, codes)
+    return path
+
+
+def codes(channels: int = 1, frames: int = 20, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 8, (channels, 2, frames))
+
+
+def test_files_and_folders_become_items_with_a_spec(tmp_path):
+    write(tmp_path / "a" / "one.codes", codes(), speaker="anna")
+    write(tmp_path / "a" / "deep" / "two.codes", codes(2))
+    single = write(tmp_path / "three.codes", codes(seed=3))
+    found = read_collection([str(tmp_path / "a"), str(single)])
+    assert [item.name for item in found.items] == ["deep/two#0", "deep/two#1", "one", "three"]
+    assert [item.label for item in found.items] == [None, None, "anna", None]
+    assert (found.items[3].codes == codes(seed=3)[0]).all()
+    assert found.spec == CodeSpec(codebook_sizes=[16, 8], frame_rate=50.0, model="tiny", fingerprint="00" * 8)
+
+
+def test_the_first_levels_can_be_taken(tmp_path):
+    path = write(tmp_path / "one.codes", codes())
+    found = read_collection([str(path)], num_quantizers=1)
+    assert found.spec.codebook_sizes == [16]
+    assert (found.items[0].codes == codes()[0, :1]).all()
+    with pytest.raises(BadCodesError, match="2 levels, 3 are wanted"):
+        read_collection([str(path)], num_quantizers=3)
+
+
+def test_labels_come_by_name(tmp_path):
+    write(tmp_path / "one.codes", codes())
+    assert read_collection([str(tmp_path)], labels={"one": "bob"}).items[0].label == "bob"
+    with pytest.raises(ConfigError, match="no label is given for one"):
+        read_collection([str(tmp_path)], labels={"two": "bob"})
+
+
+def test_arrays_are_sequences_or_grids(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(6).reshape(2, 3))
+    sequence = CodeSpec(codebook_sizes=[16, 8])
+    assert read_collection([str(tmp_path / "x.npy")], spec=sequence).items[0].codes.shape == (2, 3)
+    grid = CodeSpec(codebook_sizes=[16], layout="grid")
+    assert read_collection([str(tmp_path / "x.npy")], spec=grid).items[0].codes.shape == (1, 2, 3)
+    np.save(tmp_path / "x.npy", np.arange(12).reshape(2, 2, 3))
+    assert [i.name for i in read_collection([str(tmp_path / "x.npy")], spec=grid).items] == ["x#0", "x#1"]
+    with pytest.raises(ConfigError, match="give --codec, or --codebook-sizes"):
+        read_collection([str(tmp_path / "x.npy")])
+    np.save(tmp_path / "x.npy", np.full((2, 3), 16))
+    with pytest.raises(BadCodesError, match=r"x\.npy: level 0: codes go from 16"):
+        read_collection([str(tmp_path / "x.npy")], spec=grid)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_kaldi_archives_hold_frames_by_levels(tmp_path, dtype):
+    kaldiio = pytest.importorskip("kaldiio", reason="the kaldi extra is not installed")
+    matrices = {"utt1": codes()[0].T.astype(dtype), "utt2": codes(seed=1)[0].T.astype(dtype)}
+    if dtype == np.int32:  # Kaldi knows vectors of integers only
+        matrices = {name: matrix[:, 0].copy() for name, matrix in matrices.items()}
+    kaldiio.save_ark(str(tmp_path / "x.ark"), matrices, scp=str(tmp_path / "x.scp"))
+    spec = CodeSpec(codebook_sizes=[16, 8] if dtype == np.float32 else [16])
+    for source in (f"ark:{tmp_path}/x.ark", f"scp:{tmp_path}/x.scp"):
+        found = read_collection([source], spec=spec)
+        assert [item.name for item in found.items] == ["utt1", "utt2"]
+        assert (found.items[1].codes == codes(seed=1)[0][: len(spec.codebook_sizes)]).all()
+
+
+def test_codes_of_two_codecs_are_refused(tmp_path):
+    write(tmp_path / "a.codes", codes())
+    write(tmp_path / "b.codes", codes(), fingerprint=b"\1" * 8)
+    with pytest.raises(ModelMismatchError, match=r"b\.codes: codes of model tiny 0101"):
+        read_collection([str(tmp_path)])
+    assert len(read_collection([str(tmp_path)], allow_mismatch=True).items) == 2
+
+
+def test_nothing_there_is_refused(tmp_path):
+    with pytest.raises(BadCodesError, match="no codes there"):
+        read_collection([str(tmp_path)])
+    with pytest.raises(AudioVQError, match=r"none\.codes"):
+        read_collection([str(tmp_path / "none.codes")])

@@ -1,0 +1,143 @@
+"""`audiovq prior`: from sound to codes to a prior, its score, and new sound."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiovq.bitstream import read_codes
+from audiovq.data.audio import write_audio
+
+SMALL = ["-o", "prior.channels=8", "-o", "prior.gate_channels=8", "-o", "prior.skip_channels=8", "-o",
+         "prior.layers_per_cycle=2", "-o", "train.max_steps=4", "-o", "train.valid_every=2"]  # fmt: skip
+
+
+@pytest.fixture
+def codes(tmp_path, run, model, speech):
+    """A folder of codes of four recordings."""
+    for i in range(4):
+        (tmp_path / "wav").mkdir(exist_ok=True)
+        write_audio(tmp_path / "wav" / f"{i}.wav", speech[:, i * 5000 : i * 5000 + 20000], 16000)
+    assert run("encode", tmp_path / "wav", tmp_path / "codes", "--model", model).exit_code == 0
+    return tmp_path / "codes"
+
+
+def test_a_bigram_is_fitted_scored_and_heard(tmp_path, run, codes, model):
+    done = run("prior", "fit", "--kind", "bigram", "--out", tmp_path / "p", codes)
+    assert done.exit_code == 0, done.stderr
+    assert "held out:" in done.stdout
+    done = run("prior", "score", tmp_path / "p", codes, "--json", tmp_path / "s.json")
+    assert done.exit_code == 0, done.stderr
+    tree = json.loads((tmp_path / "s.json").read_text())
+    assert [item["name"] for item in tree["items"]] == ["0", "1", "2", "3"]
+    everything = tree["all"]
+    assert everything["bits"] == pytest.approx(sum(item["bits"] for item in tree["items"]))
+    assert everything["seconds"] == pytest.approx(4 * 63 / 50)  # whole frames
+    assert everything["bits_per_second"] == pytest.approx(everything["bits_per_code"] * 100)
+    assert len(done.stdout.splitlines()) == 5
+    sampled = ["prior", "sample", tmp_path / "p", "--seconds", 0.5, "--codes", tmp_path / "a.codes"]
+    done = run(*sampled, "--decode", tmp_path / "a.wav", "--seed", 3)
+    assert done.exit_code == 0, done.stderr
+    assert soundfile.info(tmp_path / "a.wav").frames == 8000
+    header, drawn = read_codes(tmp_path / "a.codes")
+    assert drawn.shape == (1, 2, 25)
+    assert header.model == model
+    assert "exists already" in run(*sampled).stderr
+    run("decode", tmp_path / "a.codes", tmp_path / "b.wav")
+    assert (soundfile.read(tmp_path / "a.wav")[0] == soundfile.read(tmp_path / "b.wav")[0]).all()
+
+
+def test_a_network_is_trained_per_speaker_and_goes_on_from_codes(tmp_path, run, codes):
+    (tmp_path / "utt2spk").write_text("0 anna\n1 bob\n2 anna\n3 bob\n")
+    labels = ["--utt2spk", tmp_path / "utt2spk"]
+    done = run("prior", "fit", "--kind", "wavenet", "--out", tmp_path / "p", "--by-speaker", *labels, *SMALL, codes)
+    assert done.exit_code == 0, done.stderr
+    assert run("prior", "score", tmp_path / "p", codes, *labels).exit_code == 0
+    assert "label None" in run("prior", "score", tmp_path / "p", codes).stderr
+    options = ["--label", "bob", "--continue", codes / "1.codes", "--keep", 0.4, "--frames", 30, "--num", 2]
+    done = run("prior", "sample", tmp_path / "p", *options, "--codes", tmp_path / "x.npy")
+    assert done.exit_code == 0, done.stderr
+    first, second = (np.load(tmp_path / f"x-00{i}.npy") for i in range(2))
+    own = read_codes(codes / "1.codes")[1][0]
+    assert (first[:, :20] == own[:, :20]).all()
+    assert (second[:, :20] == own[:, :20]).all()
+    assert (first != second).any()
+
+
+def test_codes_of_another_codec_are_refused(tmp_path, run, codes, wav, other_model):
+    run("prior", "fit", "--kind", "unigram", "--out", tmp_path / "p", codes)
+    run("encode", wav, tmp_path / "other.codes", "--model", other_model)
+    done = run("prior", "score", tmp_path / "p", tmp_path / "other.codes")
+    assert done.exit_code == 1
+    assert "fit one on these codes, or use --allow-mismatch" in done.stderr
+    assert run("prior", "score", tmp_path / "p", tmp_path / "other.codes", "--allow-mismatch").exit_code == 0
+    done = run("prior", "sample", tmp_path / "p", "--codec", other_model, "--decode", tmp_path / "a.wav")
+    assert done.exit_code == 1
+    assert "--allow-mismatch" in done.stderr
+    assert not (tmp_path / "a.wav").exists()
+
+
+def test_a_prior_is_not_overwritten_unasked(tmp_path, run, codes):
+    fit = ["prior", "fit", "--kind", "unigram", "--out", tmp_path / "p", codes]
+    assert run(*fit).exit_code == 0
+    assert "holds a prior already" in run(*fit).stderr
+    assert run(*fit, "--force").exit_code == 0
+
+
+def test_grids_are_fitted_and_drawn(tmp_path, run):
+    np.save(tmp_path / "grids.npy", np.random.default_rng(0).integers(0, 6, (20, 4, 5)))
+    small = ["-o", "prior.channels=8", "-o", "prior.depth=2", "-o", "train.max_steps=4", "-o", "train.valid_every=2"]
+    arrays = ["--codebook-sizes", "6", "--layout", "grid", tmp_path / "grids.npy"]
+    done = run("prior", "fit", "--kind", "pixelcnn", "--out", tmp_path / "p", *small, *arrays)
+    assert done.exit_code == 0, done.stderr
+    assert run("prior", "score", tmp_path / "p", tmp_path / "grids.npy", "-q").stdout.startswith("all: ")
+    assert run("prior", "sample", tmp_path / "p", "--size", "4x5", "--codes", tmp_path / "g.npy").exit_code == 0
+    assert np.load(tmp_path / "g.npy").shape == (4, 5)
+    assert "--size HxW" in run("prior", "sample", tmp_path / "p", "--codes", tmp_path / "h.npy").stderr
+
+
+def test_an_ablation_leaves_a_table_json_and_a_figure(tmp_path, run):
+    for part, seed in (("train", 0), ("test", 1)):
+        write_tiny_codes(tmp_path / part, seed)
+    sets = [f"tiny={tmp_path / 'train'},{tmp_path / 'test'}"]
+    options = ["--kinds", "uniform,bigram,wavenet", "--seeds", 1, "--reconstruction", "tiny=500", *SMALL[:-4]]
+    limits = ["-o", "train.max_steps=2", "-o", "train.valid_every=1"]
+    done = run("prior", "ablate", *sets, "--out", tmp_path / "out", *options, *limits)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.count("wavenet on uniform codes") == 1
+    rows = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert [row["prior"] for row in rows[:3]] == ["uniform", "bigram", "wavenet"]
+    assert all(row["decoded"] in (True, None) for row in rows)
+    assert (tmp_path / "out" / "ablation.png").stat().st_size > 1000
+    assert "--kinds: bygram" in run("prior", "ablate", *sets, "--out", tmp_path / "o", "--kinds", "bygram").stderr
+
+
+def write_tiny_codes(folder, seed):
+    """Ten files of 40 frames, K = 8 at 50 Hz."""
+    from audiovq.bitstream import Header, write_codes
+
+    header = Header(model="tiny", fingerprint=bytes(8), sample_rate=16000, channels=1, num_samples=40 * 320,
+                    model_sample_rate=16000, hop_length=320, frames_per_packet=50, codebook_sizes=(8,))  # fmt: skip
+    folder.mkdir()
+    for i in range(10):
+        write_codes(folder / f"{i}.codes", header, np.random.default_rng((seed, i)).integers(0, 8, (1, 1, 40)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "--kind", "bigram", "--out", "p", "-o", "a=1", "x"], 2, "counted, not trained"),
+        (["fit", "--kind", "bigram", "--out", "p", "--codebook-sizes", "x", "x"], 2, "give numbers"),
+        (["fit", "--kind", "bigram", "--out", "p", "nothing.codes"], 1, "nothing.codes"),
+        (["score", "nothing", "x"], 1, "no config.json"),
+        (["sample", "nothing"], 2, "nothing to write"),
+    ],
+)
+def test_mistakes_get_one_line(run, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    done = run("prior", *arguments)
+    assert done.exit_code == code
+    assert message in done.stderr

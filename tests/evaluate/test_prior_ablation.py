@@ -1,0 +1,87 @@
+"""The ablation: every prior measured on the same codes, and controls that can't learn what is not in their codes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from audiovq.evaluate.prior_ablation import CodeSet, Row, ablate, counted, drawn_like, figure, table, tree
+from audiovq.prior import CodeItem, CodeSpec
+
+
+def rising(count: int, seed: int) -> list[CodeItem]:
+    rng = np.random.default_rng(seed)
+    steps = np.where(rng.random((count, 200)) < 0.75, 1, rng.integers(0, 8, (count, 200)))
+    return [CodeItem(str(i), row[None] % 8) for i, row in enumerate(np.cumsum(steps, axis=1))]
+
+
+def code_set() -> CodeSet:
+    spec = CodeSpec(codebook_sizes=[8], frame_rate=50.0)
+    return CodeSet("rising", spec, rising(20, 0), rising(5, 1), rising(10, 2), reconstruction=1000.0)
+
+
+def fit_bigram(kind, spec, train, valid, seed):
+    """In place of a network."""
+    return counted("bigram", spec, [*train, *valid])
+
+
+def fake_coder():
+    return (lambda prior, codes: codes.astype(np.uint8).tobytes()), (
+        lambda prior, data, space: np.frombuffer(data, np.uint8).reshape(1, *space)
+    )
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    kinds = ["uniform", "unigram", "bigram", "wavenet"]
+    return ablate(code_set(), kinds, "wavenet", range(2), fit_bigram, fake_coder())
+
+
+def test_networks_have_a_row_a_seed_and_two_controls(rows):
+    assert [(row.prior, row.seed) for row in rows] == [
+        ("uniform", 0),
+        ("unigram", 0),
+        ("bigram", 0),
+        ("wavenet", 0),
+        ("wavenet", 1),
+        ("wavenet on uniform codes", 0),
+        ("wavenet on uniform codes", 1),
+        ("wavenet on unigram codes", 0),
+        ("wavenet on unigram codes", 1),
+    ]
+
+
+def test_controls_score_log2_k_however_well_the_network_fits(rows):
+    found = {row.prior: row.bits_per_code for row in rows}
+    assert found["wavenet"] < 1.6
+    assert found["wavenet on uniform codes"] == pytest.approx(3, rel=0.01)
+    assert found["wavenet on unigram codes"] == pytest.approx(found["unigram"], rel=0.01)
+
+
+def test_elbo_is_reconstruction_and_prior_together(rows):
+    uniform = rows[0]
+    assert uniform.bits_per_second == pytest.approx(150)
+    assert uniform.elbo == pytest.approx(1150)
+    assert uniform.coded_ratio == pytest.approx(8 / 3)
+    assert uniform.decoded
+
+
+def test_drawn_codes_have_the_shapes_and_shares_of_their_origin():
+    spec = CodeSpec(codebook_sizes=[3])
+    items = [CodeItem("a", np.array([[0] * 900 + [2] * 100])), CodeItem("b", np.zeros((1, 500), np.int64))]
+    drawn = drawn_like(items, counted("unigram", spec, items), seed=0)
+    assert [item.codes.shape for item in drawn] == [(1, 1000), (1, 500)]
+    shares = np.bincount(np.concatenate([item.codes[0] for item in drawn]), minlength=3) / 1500
+    np.testing.assert_allclose(shares, [1400 / 1500, 0, 100 / 1500], atol=0.03)
+    assert (drawn_like(items, counted("unigram", spec, items), seed=1)[0].codes != drawn[0].codes).any()
+
+
+def test_table_json_and_figure_show_every_prior(rows):
+    text = table(rows)
+    assert len(text.splitlines()) == 2 + 6
+    first = [cell.strip() for cell in text.splitlines()[2].split("|")[1:-1]]
+    assert first[:8] == ["rising", "uniform", "3.000", "0.0%", "150", "1150", "13.04%", "2.6667"]
+    assert len(tree(rows)) == len(rows)
+    assert tree(rows)[0]["elbo_bits_per_second"] == pytest.approx(1150)
+    labels = [tick.get_text() for tick in figure(rows).axes[0].get_yticklabels()]
+    assert labels == ["uniform", "unigram", "bigram", "wavenet", "wavenet on uniform codes", "wavenet on unigram codes"]
