@@ -24,8 +24,9 @@ COMMANDS = {
     "verify": ("audiovq.cli.inspect", "verify", "Check every packet of a .codes file."),
     "models": ("audiovq.cli.models", "models", "List the bundled models."),
     "demo": ("audiovq.cli.demo", "demo", "Encode and decode a sample; print sizes and speeds."),
-    "data": ("audiovq.cli.data", "data", "Prepare, validate and pack corpora."),
+    "data": ("audiovq.cli.data", "data", "Check, mend, cut up, join and pack data directories."),
     "train": ("audiovq.cli.train", "train", "Train a model from a configuration."),
+    "prior": ("audiovq.cli.prior", "prior", "Fit models of codes, score codes, draw new ones."),
     "evaluate": ("audiovq.cli.evaluate", "evaluate", "Score decoded speech against the originals."),
 }
 

@@ -5,6 +5,7 @@ import click
 
 @click.command()
 @click.argument("config", type=click.Path(dir_okay=False))
+@click.argument("changes", metavar="[CHANGES]...", type=click.Path(dir_okay=False), nargs=-1)
 @click.option(
     "--exp", "exp_dir", required=True, type=click.Path(file_okay=False), help="Folder for all that the run makes."
 )
@@ -19,14 +20,24 @@ import click
 @click.option("--resume", default="auto", show_default=True, metavar="auto|none|CKPT", help="Where to go on from.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each process.")
-def train(config: str, exp_dir: str, overrides: tuple[str, ...], resume: str, device: str, threads: int | None) -> None:
-    """Train the model that the YAML file CONFIG describes.
+def train(
+    config: str,
+    changes: tuple[str, ...],
+    exp_dir: str,
+    overrides: tuple[str, ...],
+    resume: str,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Train the model that the YAML file CONFIG describes, with the keys of the files CHANGES in place of its own.
 
     Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m audiovq train ...
     """
     from audiovq.train.config import load_config
 
-    experiment = load_config(config, overrides)  # before the slow imports: a typing error shows at once
+    experiment = load_config(
+        config, overrides, changes=changes
+    )  # before the slow imports: a typing error shows at once
     import torch
 
     from audiovq.train.run import train as run

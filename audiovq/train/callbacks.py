@@ -1,5 +1,7 @@
 """What a run shows and leaves beside checkpoints: a line per validation, throughput, sound examples, model folders."""
 
+import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -8,20 +10,24 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from audiovq.audio import AudioVQVAE
+from audiovq.data.files import atomic_output
 
 EXAMPLE_SECONDS = 1.0  # of an autoregressive example; sampling runs far slower than training
 
 
 class Throughput(pl.Callback):
-    """Logs samples/s of training, over all processes, since the last time; validation's time does not count."""
+    """Logs samples/s of training, over all processes, since the last time; validation's time does not count.
 
-    def __init__(self, every: int) -> None:
-        self.every = every
+    `key` says which tensor of the batch is counted, `unit` what its elements are called.
+    """
+
+    def __init__(self, every: int, key: str = "waveform", unit: str = "samples") -> None:
+        self.every, self.key, self.unit = every, key, unit
         self.seconds, self.samples = 0.0, 0
 
     def on_train_batch_start(
@@ -33,18 +39,27 @@ class Throughput(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.seconds += time.perf_counter() - self.started
-        self.samples += batch["waveform"].numel() * trainer.world_size
+        self.samples += batch[self.key].numel() * trainer.world_size
         if trainer.global_step % self.every == 0:
-            pl_module.log("train/samples_per_second", self.samples / max(self.seconds, 1e-9))
+            pl_module.log(f"train/{self.unit}_per_second", self.samples / max(self.seconds, 1e-9))
             self.seconds, self.samples = 0.0, 0
 
 
-class StopOnSignal(pl.Callback):
-    """SIGTERM and SIGUSR1 (how a cluster announces the end) stop the run after the current step, with a checkpoint."""
+class SaveCheckpoints(Checkpoint):
+    """`stepN.ckpt` and, the same file, `last.ckpt`: every so many steps, at the end, and when the run is told to stop.
 
-    def __init__(self, checkpoint: Path) -> None:
-        self.checkpoint = checkpoint
+    SIGTERM and SIGUSR1 (how a cluster announces the end) stop the run after the current step. A step that is validated
+    is saved after its validation: a run killed in between resumes before both, and misses no validation.
+
+    Args:
+        folder: of the checkpoints; every: steps between two; keep: how many by step remain.
+        valid_every: steps between two validations.
+    """
+
+    def __init__(self, folder: Path, *, every: int, valid_every: int, keep: int) -> None:
+        self.folder, self.every, self.valid_every, self.keep = folder, every, valid_every, keep
         self.received: str | None = None
+        self.waiting = False  # for the end of the validation
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals over from Lightning, whose own handler leaves by an exception."""
@@ -59,11 +74,37 @@ class StopOnSignal(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # processes hear of it at different times, and must stop at the same step
-        if trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
-            trainer.save_checkpoint(self.checkpoint)
+        stop = trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+        step = trainer.global_step
+        if stop or step % self.every == 0 or step >= trainer.max_steps:
+            self.waiting = step % self.valid_every == 0
+            if stop or not self.waiting:  # a cluster may not wait for a validation
+                self._save(trainer)
+        if stop:
             trainer.should_stop = True
             if trainer.is_global_zero:
-                print(f"{self.received}: stopped at step {trainer.global_step}; the same command resumes", flush=True)
+                print(f"{self.received}: stopped at step {step}; the same command goes on from there", flush=True)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.waiting and not trainer.sanity_checking:
+            self.waiting = False
+            self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        path = self.folder / f"step{trainer.global_step:07d}.ckpt"
+        # all processes take part; it is written under a temporary name and renamed
+        trainer.save_checkpoint(path, weights_only=False)
+        if not trainer.is_global_zero:
+            return
+        with atomic_output(self.folder / "last.ckpt", force=True) as temporary:
+            temporary.unlink()
+            try:
+                os.link(path, temporary)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(path, temporary)
+        saved = sorted(self.folder.glob("step*.ckpt"))
+        for old in saved[: len(saved) - self.keep]:
+            old.unlink()
 
 
 class PrintProgress(pl.Callback):
@@ -112,8 +153,8 @@ class ExportModel(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        model: AudioVQVAE = pl_module.model  # type: ignore[assignment]
-        if not model.quantizer.ready:
+        model: Any = pl_module.model
+        if hasattr(model, "quantizer") and not model.quantizer.ready:
             return
         model.save_pretrained(self.folder / "latest")
         loss = float(trainer.callback_metrics["valid/loss"])

@@ -5,31 +5,68 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from audiovq.audio.config import AudioModelConfig, Config
+from audiovq.audio.config import AudioModelConfig
 from audiovq.errors import ConfigError
+from audiovq.modelfolder import Config, ConfigT
 
 
 class PackConfig(Config):
-    """A packed corpus and how often it is drawn, relative to the others."""
+    """A corpus, by its path below `data.root`, and how often it is drawn, relative to the others.
+
+    It is a pack, or a data directory, which is slower to read but takes no room (`audiovq.data.corpus`).
+    """
 
     path: Path
     weight: float = 1.0
+
+
+class NoiseConfig(Config):
+    """See `audiovq.data.augment.Noise`."""
+
+    share: float = 0.2
+    snr_db: tuple[float, float] = (5.0, 30.0)
+
+
+class BandLimitConfig(Config):
+    """See `audiovq.data.augment.BandLimit`."""
+
+    share: float = 0.1
+    cutoff_hz: tuple[float, float] = (3400.0, 7000.0)
+
+
+class RoomConfig(Config):
+    """See `audiovq.data.augment.Room`."""
+
+    share: float = 0.2
+    rt60_seconds: tuple[float, float] = (0.1, 0.5)
+    direct_db: tuple[float, float] = (0.0, 10.0)
+
+
+class AugmentConfig(Config):
+    """What is done to training segments, input and target alike; None for nothing of the kind."""
+
+    room: RoomConfig | None = None
+    noise: NoiseConfig | None = None
+    band_limit: BandLimitConfig | None = None
 
 
 class DataConfig(Config):
     """What is trained on.
 
     Attributes:
-        train: packs; valid: the pack that validation segments come from.
+        root: folder that the paths of `train` and `valid` count from.
+        train: corpora; valid: the corpus that validation segments come from.
         segment_samples: length of a training segment; valid_samples: of a validation segment.
         batch_size: segments per step over all processes together.
         valid_segments: how many validation segments.
         gain_db: range of the random gain on a segment; None for none.
+        augment: noise, narrow bands and rooms on training segments.
         num_workers: processes that read ahead.
     """
 
+    root: Path = Path(".")
     train: list[PackConfig]
     valid: Path
     segment_samples: int = 16384
@@ -37,7 +74,32 @@ class DataConfig(Config):
     batch_size: int = 16
     valid_segments: int = 16
     gain_db: tuple[float, float] | None = None
+    augment: AugmentConfig | None = None
     num_workers: int = 1
+
+
+class AdversarialConfig(Config):
+    """Discriminators beside the spectral distances (see `audiovq.train.adversarial`).
+
+    Attributes:
+        from_step: when they come in; warmup_steps: how long they learn alone then.
+        periods: samples, of a period discriminator each; windows: FFT sizes, of a spectrum discriminator each.
+        channels: of their first layers.
+        per_step: how many of them are drawn at each step; None for all.
+        crop_samples: length of the random piece of each segment that they judge; None for the whole.
+        adversarial_weight, feature_weight: norm of the gradient of being taken for a recording, and of features like a
+            recording's, at the decoder's output, as multiples of the spectral distance's.
+    """
+
+    from_step: int = 0
+    warmup_steps: int = 100
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    windows: tuple[int, ...] = (512, 1024, 2048)
+    channels: int = 16
+    per_step: int | None = None
+    crop_samples: int | None = None
+    adversarial_weight: float = 0.5
+    feature_weight: float = 1.0
 
 
 class SpectralConfig(Config):
@@ -51,6 +113,7 @@ class SpectralConfig(Config):
         vq_weight: weight of the quantizer's loss.
         quantize_from_step: before it the decoder is fed z_e, and the quantizer rests.
         bypass: share of the batch that is fed z_e instead of z_q afterwards.
+        adversarial: discriminators; None for none.
     """
 
     kind: Literal["spectral"]
@@ -62,6 +125,7 @@ class SpectralConfig(Config):
     vq_weight: float = 1.0
     quantize_from_step: int = 0
     bypass: float = 0.0
+    adversarial: AdversarialConfig | None = None
 
 
 class LikelihoodConfig(Config):
@@ -95,6 +159,7 @@ class OptimizationConfig(Config):
         keep: how many checkpoints by step stay beside `last` and `best`.
         precision: "32-true", "bf16-mixed" or "16-mixed".
         collapse_usage: a warning is printed when a level uses a smaller share of its codes between two validations.
+        score_segments: how many validation segments are scored with PESQ and STOI, in a process beside the training.
     """
 
     seed: int = 0
@@ -112,6 +177,7 @@ class OptimizationConfig(Config):
     keep: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     collapse_usage: float = 0.1
+    score_segments: int = 0
 
 
 class InitConfig(Config):
@@ -136,12 +202,42 @@ class ExperimentConfig(Config):
     objective: Annotated[SpectralConfig | LikelihoodConfig, Field(discriminator="kind")]
     train: OptimizationConfig
 
+    @model_validator(mode="after")
+    def _precise_enough(self) -> "ExperimentConfig":
+        adversarial = isinstance(self.objective, SpectralConfig) and self.objective.adversarial
+        if adversarial and self.train.precision == "16-mixed":  # gradients are balanced before the loss is scaled
+            raise ValueError("objective.adversarial needs train.precision bf16-mixed or 32-true")
+        return self
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """Read YAML, apply `a.b=value` overrides (values are YAML too), and check everything.
+
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), *, changes: Sequence[str | Path] = ()
+) -> ExperimentConfig:
+    """Read YAML, lay the files `changes` over it, apply `a.b=value` overrides (values are YAML too), check everything.
 
     Raises ConfigError that names the file and the key.
     """
+    tree = read_tree(path)
+    for change in changes:
+        tree = merge(tree, read_tree(change))
+    for one in overrides:
+        override(tree, one)
+    return parse_config(tree, ", ".join(str(p) for p in (path, *changes)))
+
+
+def merge(tree: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`tree` with the keys of `change` in place of its own; mappings merge, unless they are of another `kind`."""
+    if change.get("kind", tree.get("kind")) != tree.get("kind"):
+        return change
+    merged = tree | change
+    for key in tree.keys() & change.keys():
+        if isinstance(tree[key], dict) and isinstance(change[key], dict):
+            merged[key] = merge(tree[key], change[key])
+    return merged
+
+
+def read_tree(path: str | Path) -> dict[str, Any]:
+    """A YAML file as a plain tree; ConfigError if it is none."""
     try:
         tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -149,16 +245,19 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentCo
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: must hold the keys model, data, objective, train")
-    for override in overrides:
-        _override(tree, override)
-    return parse_config(tree, str(path))
+        raise ConfigError(f"{path}: must hold keys and values, as model, data, train")
+    return tree
 
 
 def parse_config(tree: dict[str, Any], source: str) -> ExperimentConfig:
     """A plain tree as a config; ConfigError names the first wrong key."""
+    return parse_as(ExperimentConfig, tree, source)
+
+
+def parse_as(kind: type[ConfigT], tree: dict[str, Any], source: str) -> ConfigT:
+    """The same for any class of configs."""
     try:
-        return ExperimentConfig.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -166,26 +265,27 @@ def parse_config(tree: dict[str, Any], source: str) -> ExperimentConfig:
         raise ConfigError(f"{source}: {where}: {reason}") from error
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
+def override(tree: dict[str, Any], change: str) -> None:
+    """Apply `a.b=value` to a plain tree; ConfigError if there is no such place."""
+    key, equals, value = change.partition("=")
     if not equals:
-        raise ConfigError(f"-o {override}: want key=value, for instance -o train.max_steps=100")
+        raise ConfigError(f"-o {change}: want key=value, for instance -o train.max_steps=100")
     *path, last = key.split(".")
     node: Any = tree
     for i, part in enumerate(path):
-        node = _child(node, part, ".".join(path[: i + 1]), override)
+        node = _child(node, part, ".".join(path[: i + 1]), change)
     if isinstance(node, list):
-        _child(node, last, key, override)  # only existing items can be replaced
+        _child(node, last, key, change)  # only existing items can be replaced
         node[int(last)] = yaml.safe_load(value)
     elif isinstance(node, dict):
         node[last] = yaml.safe_load(value)
     else:
-        raise ConfigError(f"-o {override}: {'.'.join(path)} is a value, not a group of keys")
+        raise ConfigError(f"-o {change}: {'.'.join(path)} is a value, not a group of keys")
 
 
-def _child(node: Any, part: str, path: str, override: str) -> Any:
+def _child(node: Any, part: str, path: str, change: str) -> Any:
     if isinstance(node, dict):
         return node.setdefault(part, {})
     if isinstance(node, list) and part.isdigit() and int(part) < len(node):
         return node[int(part)]
-    raise ConfigError(f"-o {override}: there is no {path}")
+    raise ConfigError(f"-o {change}: there is no {path}")

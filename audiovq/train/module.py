@@ -1,16 +1,16 @@
 """The Lightning module: one step, its schedule, what is logged. A step's draws are a function of (seed, step, rank)."""
 
-import math
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiovq.audio import AudioVQVAE
 from audiovq.quantize import CodeUsage
 from audiovq.train.config import ExperimentConfig
 from audiovq.train.objectives import build_objective
+from audiovq.train.schedule import warmup_cosine
 from audiovq.train.start import frozen_parts, load_released, trained_parts
 
 Batch = dict[str, Any]
@@ -51,11 +51,19 @@ class AudioVQVAEModule(pl.LightningModule):
             self.log(f"train/{name}", value.detach(), prog_bar=name in ("loss", "mel", "reconstruction_bits"))
         return terms["loss"]
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the gradient's norm before it is clipped."""
-        if self.global_step % self.config.train.log_every == 0:
-            norms = [p.grad.detach().norm() for p in self.parameters() if p.grad is not None]
-            self.log("train/gradient_norm", torch.stack(norms).norm())
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients of model and discriminators apart; log the norms before."""
+        for name, part in (("", self.model), ("discriminator_", self.objective)):
+            trained = [p for p in part.parameters() if p.requires_grad]
+            if trained:
+                norm = nn.utils.clip_grad_norm_(trained, self.config.train.gradient_clip)
+                if self.global_step % self.config.train.log_every == 0:
+                    self.log(f"train/{name}gradient_norm", norm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the same terms on held-out segments; averaged over items."""
@@ -99,15 +107,7 @@ class AudioVQVAEModule(pl.LightningModule):
         decayed = [p for p in trained if p.ndim > 1 and id(p) not in quantizer]
         others = [p for p in trained if p.ndim <= 1 or id(p) in quantizer]
         groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        # Lightning can't clip the gradients of a fused optimizer under mixed precision
-        fused = options.precision == "32-true"
+        fused = options.precision != "16-mixed"  # a fused optimizer unscales gradients itself, after they were clipped
         optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=fused)
-
-        def rate(step: int) -> float:
-            if step < options.warmup_steps:
-                return (step + 1) / options.warmup_steps
-            done = (step - options.warmup_steps) / max(1, options.max_steps - options.warmup_steps)
-            return options.final_rate + (1 - options.final_rate) * (1 + math.cos(math.pi * min(done, 1))) / 2
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(options))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

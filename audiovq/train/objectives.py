@@ -10,9 +10,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from audiovq.audio import AudioVQVAE, WaveNetDecoder
+from audiovq.audio import AudioVQVAE, FrameDecoder, WaveNetDecoder
 from audiovq.errors import ConfigError
 from audiovq.quantize import VQOutput
+from audiovq.train.adversarial import Adversary
 from audiovq.train.config import LikelihoodConfig, SpectralConfig
 from audiovq.train.losses import SpectralLoss
 
@@ -26,9 +27,12 @@ class SpectralObjective(nn.Module):
         super().__init__()
         self.config, self.fixed_codes = config, fixed_codes
         self.distance = SpectralLoss(sample_rate, config.windows, config.num_mels, config.resolutions_per_step)
+        self.adversary = Adversary(config.adversarial) if config.adversarial else None
 
     def forward(self, model: AudioVQVAE, batch: Batch, step: int) -> tuple[dict[str, Tensor], VQOutput | None]:
-        """Terms `loss`, `mel`, `linear` and the quantizer's losses (scalars), and its output (None while it rests)."""
+        """Terms `loss`, `mel`, `linear`, the quantizer's losses and in training the discriminators' (scalars), and the
+        quantizer's output (None while it rests).
+        """
         waveform = batch["waveform"]
         vq: VQOutput | None = None
         z = z_e = fixed_latents(model, waveform, self.training) if self.fixed_codes else model.encoder(waveform)
@@ -38,9 +42,13 @@ class SpectralObjective(nn.Module):
             if self.training and self.config.bypass:
                 bypassed = torch.rand(len(z), 1, 1, device=z.device) < self.config.bypass
                 z = torch.where(bypassed, z_e, z)
-        output = model.decoders[self.config.decoder](z, model.speaker_vector(batch["speaker"]))
-        terms = self.distance(output[..., : waveform.shape[-1]], waveform)
+        decoder = cast(FrameDecoder, model.decoders[self.config.decoder])
+        output = decoder(z, model.speaker_vector(batch["speaker"]))[..., : waveform.shape[-1]]
+        terms = self.distance(output, waveform)
         loss = terms["mel"] + self.config.linear_weight * terms["linear"]
+        if self.adversary is not None and self.training and step >= self.adversary.config.from_step:
+            loss, heard = self.adversary(output, waveform, decoder.head.weight, loss, step)
+            terms |= heard
         if vq is not None:
             terms |= vq.losses
             loss = loss + self.config.vq_weight * vq.loss

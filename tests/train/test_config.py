@@ -21,6 +21,27 @@ def test_overrides_replace_one_key_with_its_type(path):
     assert (config.train.max_steps, config.data.train[0].weight, config.objective.bypass) == (9, 2.5, 0.0)
 
 
+def test_files_of_changes_are_laid_over_one_another(path, tmp_path):
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("model: {quantizer: {beta: 0.5, codebook_size: 16}}\ntrain: {max_steps: 7}")
+    two.write_text("model: {quantizer: {codebook_size: 32}}")
+    config = load_config(path, ["train.max_steps=9"], changes=[one, two])
+    quantizer = config.model.quantizer
+    assert (quantizer.beta, quantizer.codebook_size, quantizer.num_quantizers) == (0.5, 32, 2)
+    assert config.train.max_steps == 9
+
+
+def test_a_change_of_kind_leaves_nothing_of_the_other(path, tmp_path):
+    change = tmp_path / "fsq.yaml"
+    change.write_text("model: {quantizer: {kind: fsq, levels: [3, 3]}}")
+    config = load_config(path, changes=[change])
+    assert config.model.quantizer.levels == [3, 3]
+    assert config.model.quantizer.num_quantizers == 1  # the default, not the 2 of the other kind
+    change.write_text("model: {quantizer: {kind: vq, codebooks: 3}}")
+    with pytest.raises(ConfigError, match=r"fsq.yaml: model\.quantizer.*codebooks: unknown key"):
+        load_config(path, changes=[change])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from audiovq.audio import AudioVQVAE
-from audiovq.errors import ConfigError
+from audiovq.errors import BadDataError, ConfigError
 from audiovq.train import run
 from audiovq.train.config import parse_config
 from audiovq.train.run import train
@@ -96,8 +96,17 @@ def test_collapse_is_warned_of_with_a_mend(tiny_pack, tmp_path, capsys):
 def test_packs_of_another_rate_are_refused(tiny_pack, tmp_path):
     config = tiny_config(tiny_pack)
     config = config.model_copy(update={"model": config.model.model_copy(update={"sample_rate": 16000})})
-    with pytest.raises(ConfigError, match="packed at 8000 Hz"):
+    with pytest.raises(BadDataError, match="packed at 8000 Hz, but 16000 Hz are wanted"):
         train(config, tmp_path, device="cpu")
+
+
+def test_a_data_directory_in_place_of_its_pack_trains_the_same(tiny_pack, tmp_path):
+    train(tiny_config(tiny_pack), tmp_path / "packed", device="cpu")
+    train(tiny_config(tiny_pack.parent / "data"), tmp_path / "direct", device="cpu")
+    packed, direct = losses(tmp_path / "packed"), losses(tmp_path / "direct")
+    assert packed.keys() == direct.keys()
+    # the same segments: 16-bit files at the pack's rate are the same to the last bit
+    assert packed == direct
 
 
 def test_bfloat16_trains(tiny_pack, tmp_path):  # float16 is for CUDA only

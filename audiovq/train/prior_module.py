@@ -1,0 +1,57 @@
+"""The Lightning module of a prior: -log p of codes that an encoder made, and nothing else, moves its weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from audiovq.prior import CodeSpec, NetworkPrior, PriorConfig
+from audiovq.train.prior_config import PriorExperimentConfig
+from audiovq.train.prior_data import Batch
+from audiovq.train.schedule import warmup_cosine
+
+
+class PriorModule(pl.LightningModule):
+    """Trains a NetworkPrior by maximum likelihood."""
+
+    def __init__(self, config: PriorExperimentConfig, spec: CodeSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.model = NetworkPrior(PriorConfig(codes=spec, prior=config.prior))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One batch of `audiovq.train.prior_data` -> nats per code."""
+        loss, _, _ = self._nats(batch)
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log("train/bits_per_code", loss.detach() / math.log(2))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log nats and bits per code on held-out codes, and bits of each level; averaged over codes."""
+        loss, levels, count = self._nats(batch)
+        self.log("valid/loss", loss, batch_size=count, sync_dist=True)
+        self.log("valid/bits_per_code", loss / math.log(2), batch_size=count, sync_dist=True)
+        for level, nats in enumerate(levels):
+            self.log(f"valid/bits_per_code_{level}", nats / math.log(2), batch_size=count, sync_dist=True)
+
+    def _nats(self, batch: Batch) -> tuple[Tensor, Tensor, int]:
+        """Mean over all codes, over those of each level `[Q]`, and the number of codes."""
+        codes = batch["codes"]
+        nats = self.model.nats(codes, batch["label"])
+        count = int((codes >= 0).sum())
+        levels = nats.flatten(2).sum((0, 2)) / (count / codes.shape[1])
+        return nats.sum() / count, levels, count
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; linear warm-up, then a cosine down to `final_rate` of the peak."""
+        options = self.config.train
+        decayed = [p for p in self.parameters() if p.ndim > 1]
+        others = [p for p in self.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(options))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
