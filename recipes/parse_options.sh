@@ -4,11 +4,13 @@
 #     help_message="Usage: run.sh [options] ..."
 #     option_names="stage db_root"        # the variables that are options; their values so far are the defaults
 #     stage=-1 db_root=""
+#     option_aliases="n_jobs=nj"          # other names of options; may be left out
 #     . parse_options.sh
 #     parse_options "$@"
 #
 # `--db-root DIR`, `--db_root DIR` and `--db-root=DIR` are the same. An option whose default is an integer takes integers
-# only, one whose default is true or false takes these only. `--help` prints help_message and exits 0.
+# only, one whose default has a decimal point takes numbers, and one whose default is true or false takes these only.
+# `--help` prints help_message and exits 0.
 
 parse_options() {
     local argument name value default
@@ -43,6 +45,9 @@ parse_options() {
         if [[ $default =~ ^-?[0-9]+$ ]] && ! [[ $value =~ ^-?[0-9]+$ ]]; then
             _wrong_usage "option $argument needs a whole number, got '$value'"
         fi
+        if [[ $default =~ ^[0-9]*\.[0-9]+$ ]] && ! [[ $value =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)$ ]]; then
+            _wrong_usage "option $argument needs a number, got '$value'"
+        fi
         if [[ $default =~ ^(true|false)$ ]] && ! [[ $value =~ ^(true|false)$ ]]; then
             _wrong_usage "option $argument needs true or false, got '$value'"
         fi
@@ -51,13 +56,17 @@ parse_options() {
 }
 
 _variable_of() {
-    local name=${1#--}
-    printf '%s' "${name//-/_}"
+    local name=${1#--} alias
+    name=${name//-/_}
+    for alias in ${option_aliases:-}; do
+        if [ "${alias%%=*}" = "$name" ]; then name=${alias#*=}; fi
+    done
+    printf '%s' "$name"
 }
 
 # Whether $1 is an option of this script: --name, with - or _ between its words.
 _is_option() {
-    [[ $1 =~ ^--[a-z][a-z0-9_-]*$ ]] && [[ " ${option_names:?} " == *" $(_variable_of "$1") "* ]]
+    [[ $1 =~ ^--[a-z][a-z0-9_-]*$ ]] && [[ " ${option_names//$'\n'/ } " == *" $(_variable_of "$1") "* ]]
 }
 
 _wrong_usage() {

@@ -1,24 +1,85 @@
-"""A synthesized stand-in for the Free Spoken Digit Dataset: the recipe runs on it without the corpus."""
+"""Recipes run on synthesized stand-ins for their corpora, each in folders of its own."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
 
-RECIPE = Path(__file__).resolve().parents[2] / "egs" / "fsdd" / "vqvae"
+ROOT = Path(__file__).resolve().parents[2]
+Done = subprocess.CompletedProcess[str]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """As a user's shell, with this interpreter first."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "cmd_backend": "local", "db_root": "", **more}
+
+
+def folders(place: Path) -> list[str]:
+    """Options that put all that a run makes into one folder."""
+    return [f"--data-dir={place}/data", f"--dump-dir={place}/dump", f"--exp-dir={place}/exp"]
 
 
 @pytest.fixture(scope="session")
-def recipe() -> Path:
-    return RECIPE
+def recipes() -> list[Path]:
+    """The folders of all recipes."""
+    return sorted(path.parent for path in ROOT.glob("egs/*/*/run.sh"))
+
+
+@pytest.fixture(scope="session")
+def vctk() -> Path:
+    return ROOT / "egs" / "vctk" / "vqvae"
+
+
+@pytest.fixture(scope="session")
+def run_recipe() -> Callable[..., Done]:
+    """`run_recipe(recipe, "--stage=1", ..., status=0, cmd_backend="slurm")` -> the finished process."""
+
+    def run(recipe: Path, *arguments: str, status: int | None = 0, **more: str) -> Done:
+        command = [str(recipe / "run.sh"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(**more), timeout=1500)
+        if status is not None:
+            assert done.returncode == status, done.stdout[-3000:] + done.stderr[-4000:]
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fake_vctk_module() -> ModuleType:
+    """tests/recipes/fake_vctk.py: tests are no package."""
+    spec = importlib.util.spec_from_file_location("fake_vctk", ROOT / "tests" / "recipes" / "fake_vctk.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def fake_vctk(fake_vctk_module, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Layout -> a small corpus in it, 0.80 in two folders more."""
+    depths = {"0.80": 2, "0.92": 0}
+    made = {}
+    for layout, depth in depths.items():
+        made[layout] = tmp_path_factory.mktemp("vctk")
+        fake_vctk_module.write_fake_vctk(made[layout], layout, depth=depth, utterances=13, broken=False)
+    return made
 
 
 @pytest.fixture(scope="session")
 def tiny_fsdd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """3,000 files of 0.1 s, named as in the data set: a speaker is a pitch, a digit a gliding resonance."""
+    """3,000 files of 0.1 s, named as in the Free Spoken Digit Dataset: a speaker is a pitch, a digit a resonance."""
     root = tmp_path_factory.mktemp("fsdd")
     (root / "recordings").mkdir()
     t = np.arange(800) / 8000

@@ -1,14 +1,12 @@
-"""The recipe from raw files to scores, on a synthesized corpus and a model of a few steps."""
+"""The digits recipe from raw files to scores, on a synthesized corpus and a WaveNet of a few steps."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+
+from .conftest import folders
 
 TINY = " -o ".join(
     [
@@ -34,37 +32,19 @@ TINY = " -o ".join(
 ).strip()
 
 
-def run(recipe: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(recipe.parents[2])}
-    command = [str(recipe / "run.sh"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done
-
-
 @pytest.mark.slow
-def test_all_stages_run_and_a_second_time_only_say_that_all_is_done(recipe, tiny_fsdd, tmp_path):
-    options = [f"--db-root={tiny_fsdd}", "--nj=2", "--threads=1", "--tag=tiny", "--checkpoint=latest"]
-    options += [f"--data-dir={tmp_path}/data", f"--dump-dir={tmp_path}/dump", f"--exp-dir={tmp_path}/exp"]
-    before = {p: p.stat().st_mtime_ns for p in tiny_fsdd.rglob("*")}
-    done = run(recipe, *options, f"--train-args={TINY}")
-    assert [line.split(":")[0] for line in done.stdout.splitlines() if line.startswith("stage ")] == [
-        f"stage {n}" for n in range(-1, 8)
-    ]
-    assert {p: p.stat().st_mtime_ns for p in tiny_fsdd.rglob("*")} == before  # the corpus is never written to
-
-    exp = tmp_path / "exp" / "vqvae_tiny"
-    scores = json.loads((exp / "scores_latest.json").read_text())
+def test_all_stages_run_and_score_words_voices_and_likelihoods(recipes, tiny_fsdd, run_recipe, tmp_path):
+    recipe = next(recipe for recipe in recipes if recipe.parent.name == "fsdd")
+    options = [f"--db-root={tiny_fsdd}", "--nj=2", "--threads=1", "--tag=tiny", "--checkpoint=latest", "--ngpu=0"]
+    done = run_recipe(recipe, *options, *folders(tmp_path), f"--train-args={TINY}")
+    exp = tmp_path / "exp" / "tiny"
+    scores = json.loads((exp / "scores.json").read_text())
     assert list(scores["likelihood"]) == ["own", "shuffled", "none"]
     assert all(0 < scores["likelihood"][codes]["bits_per_sample"] < 16 for codes in scores["likelihood"])
-    assert scores["digits"]["originals, MFCC"]["all_speakers"] > 0.85  # 0.893, chance 0.1
+    assert scores["words"]["originals, MFCC"]["all_speakers"] > 0.85  # 0.893, chance 0.1
     assert scores["speakers"]["originals"]["asked_for"] > 0.8  # 0.813, chance 0.167
     assert scores["speakers"]["converted"].keys() == {"asked_for", "source"}
-    assert (exp / "scores_latest.md").read_text() in done.stdout
+    assert (exp / "results.md").read_text() in done.stdout
     assert len(list((exp / "reconstruct_latest" / "test" / "wav").glob("*.wav"))) == 300
     assert len(list((exp / "convert_latest" / "test" / "wav").glob("*.wav"))) == 300
-
-    again = run(recipe, *options, "--stage=0", "--stop-stage=4", f"--train-args={TINY}")
-    assert again.stderr.count("already packed") == 3
-    assert again.stdout.count("nothing to do") == 2
+    assert (tmp_path / "exp" / "tiny_nocodes" / "trained.json").is_file()

@@ -1,11 +1,9 @@
-"""Options of run.sh, and the shared shell scripts that recipes stand on."""
+"""Options of run.sh, in every recipe."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +12,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 set -euo pipefail
 help_message="the help"
-option_names="stage db_root flag train_args"
-stage=-1 db_root="" flag=false train_args=""
+option_names="stage db_root
+flag train_args nj seconds"
+option_aliases="n_jobs=nj"
+stage=-1 db_root="" flag=false train_args="" nj=2 seconds=0.5
 . "$1"
 shift
 parse_options "$@"
-printf '%s|' "$stage" "$db_root" "$flag" "$train_args"
+printf '%s|' "$stage" "$db_root" "$flag" "$train_args" "$nj" "$seconds"
 """
 
 
@@ -28,27 +28,19 @@ def parse(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=20)
 
 
-def run_recipe(recipe: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return subprocess.run(
-        [str(recipe / "run.sh"), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
-        timeout=600,
-    )
-
-
 @pytest.mark.parametrize(
     ("arguments", "values"),
     [
-        ([], "-1||false||"),
-        (["--stage", "3", "--db-root", "/a b"], "3|/a b|false||"),
-        (["--stage=-1", "--db_root=x=y", "--flag=true"], "-1|x=y|true||"),
-        (["--stage", "-1", "--db-root="], "-1||false||"),
-        (["--train-args", "-o train.max_steps=3 --resume none"], "-1||false|-o train.max_steps=3 --resume none|"),
-        (["--train-args", "--resume none"], "-1||false|--resume none|"),
-        (["--stage", "1", "--stage", "2"], "2||false||"),
+        ([], "-1||false||2|0.5|"),
+        (["--stage", "3", "--db-root", "/a b"], "3|/a b|false||2|0.5|"),
+        (["--stage=-1", "--db_root=x=y", "--flag=true"], "-1|x=y|true||2|0.5|"),
+        (["--stage", "-1", "--db-root="], "-1||false||2|0.5|"),
+        (["--train-args", "-o train.max_steps=3 --resume none"], "-1||false|-o train.max_steps=3 --resume none|2|0.5|"),
+        (["--train-args", "--resume none"], "-1||false|--resume none|2|0.5|"),
+        (["--stage", "1", "--stage", "2"], "2||false||2|0.5|"),
+        (["--n-jobs", "7"], "-1||false||7|0.5|"),
+        (["--n_jobs=8", "--seconds", "3"], "-1||false||8|3|"),
+        (["--seconds=.25"], "-1||false||2|.25|"),
     ],
 )
 def test_options_are_read_in_every_spelling(arguments, values):
@@ -65,9 +57,13 @@ def test_options_are_read_in_every_spelling(arguments, values):
         (["--Stage", "1"], "unknown option --Stage"),
         (["--stage"], "option --stage needs a value"),
         (["--stage", "--db-root", "x"], "option --stage needs a value"),
+        (["--stage", "--n-jobs", "2"], "option --stage needs a value"),
         (["--stage", "two"], "option --stage needs a whole number, got 'two'"),
         (["--stage=1.5"], "option --stage needs a whole number"),
         (["--stage="], "option --stage needs a whole number"),
+        (["--n-jobs=many"], "option --n-jobs needs a whole number"),
+        (["--seconds=long"], "option --seconds needs a number, got 'long'"),
+        (["--seconds", "."], "option --seconds needs a number"),
         (["--flag", "yes"], "option --flag needs true or false"),
         (["--stage", "1", "extra"], "unexpected argument extra"),
         (["-x"], "unexpected argument -x"),
@@ -81,26 +77,40 @@ def test_mistakes_end_with_2_the_reason_and_the_usage(arguments, reason):
     assert "the help" in done.stderr
 
 
-def test_help_of_the_recipe_lists_the_stages(recipe):
-    done = run_recipe(recipe, "--help")
-    assert done.returncode == 0
-    assert done.stderr == ""
-    for stage in range(-1, 8):
-        assert f"\n  {stage:2d}  " in done.stdout
-    for option in ("--stage", "--stop-stage", "--db-root", "--nj", "--conf", "--tag", "--train-args", "--exp-dir"):
-        assert f"\n  {option} " in done.stdout
+def test_help_of_every_recipe_lists_stages_and_options(recipes, run_recipe):
+    assert len(recipes) >= 5
+    for recipe in recipes:
+        done = run_recipe(recipe, "--help")
+        assert done.stderr == ""
+        for stage in range(-1, 8):
+            assert f"\n  {stage:2d}  " in done.stdout
+        names = (
+            "stage stop-stage nj ngpu num-nodes conf train-args tag db-root download-dir data-dir dump-dir exp-dir fs"
+        )
+        for option in [*names.split(), "min-duration", "max-duration", "resume", "checkpoint", "pack"]:
+            assert f"\n  --{option} " in done.stdout, (recipe, option)
+        assert all(len(line) < 125 for line in done.stdout.splitlines())
 
 
-@pytest.mark.parametrize("arguments", [["--stage", "x"], ["--nj"], ["--epochs", "3"], ["train"]])
-def test_recipe_refuses_wrong_usage(recipe, arguments):
-    done = run_recipe(recipe, *arguments)
-    assert done.returncode == 2
+def test_recipes_differ_in_local_and_conf_only(recipes):
+    for name in ("run.sh", "path.sh", "cmd.sh", "db.sh"):
+        assert len({(recipe / name).read_text() for recipe in recipes}) == 1, name
+    for recipe in recipes:
+        assert {p.name for p in recipe.iterdir()} >= {"README.md", "RESULTS.md", "conf", "local"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--stage", "x"], ["--nj"], ["--epochs", "3"], ["train"], ["--conf=conf/none.yaml"], ["--num-nodes=2"]],
+)
+def test_recipe_refuses_wrong_usage(vctk, run_recipe, arguments):
+    done = run_recipe(vctk, *arguments, status=2)
     assert "Usage: ./run.sh" in done.stderr
+    assert done.stdout == ""
 
 
-def test_seats_of_later_stages_say_so_and_end_well(recipe):
-    done = run_recipe(recipe, "--stage=5", "--stop_stage=6")
-    assert done.returncode == 0
+def test_seats_of_later_stages_say_so_and_end_well(vctk, run_recipe):
+    done = run_recipe(vctk, "--stage=5", "--stop_stage=6")
     assert done.stdout.splitlines() == [
         "stage 5: train a prior",
         "not there yet: the issue on priors brings it",
@@ -109,53 +119,35 @@ def test_seats_of_later_stages_say_so_and_end_well(recipe):
     ]
 
 
-def test_a_failing_stage_stops_the_recipe(recipe, tmp_path):
+def test_a_failing_stage_stops_the_recipe(recipes, run_recipe, tmp_path):
+    fsdd = next(recipe for recipe in recipes if recipe.parent.name == "fsdd")
     folders = ["--data-dir", str(tmp_path / "data"), "--dump-dir", str(tmp_path / "dump")]
-    done = run_recipe(recipe, "--db-root", str(tmp_path), *folders)
-    assert done.returncode == 1
-    assert "stage 0" in done.stdout
+    done = run_recipe(fsdd, "--db-root", str(tmp_path), *folders, status=1)
+    assert "stage 0" in done.stdout  # nothing is left out by default
     assert "stage 1" not in done.stdout
     assert "recordings: no such folder" in done.stderr
+    assert not (tmp_path / "data" / "train").exists()
 
 
-def test_path_may_be_sourced_twice(recipe):
-    command = f". {recipe}/path.sh; first=$PATH; . {recipe}/path.sh; [ $PATH = $first ] && echo $LC_ALL"
-    assert subprocess.run(["bash", "-eu", "-c", command], capture_output=True, text=True).stdout == "C\n"
+def test_without_a_corpus_stage_0_says_what_to_do(recipes, run_recipe, tmp_path):
+    for recipe in recipes:
+        options = [f"--data-dir={tmp_path}/data", f"--download-dir={tmp_path}/none", "--stage=0", "--stop-stage=0"]
+        done = run_recipe(recipe, *options, status=1)
+        assert "run stage -1 first" in done.stderr or "--db-root" in done.stderr
+        assert list(tmp_path.iterdir()) == []
 
 
-def run_local(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(ROOT / "recipes" / "run_local.sh"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20)
-
-
-def test_a_job_is_shown_and_logged_with_its_command_and_status(tmp_path):
-    log = tmp_path / "deep" / "log"
-    done = run_local("--gpu", "1", str(log), "echo", "two words", "here")
-    assert (done.returncode, done.stdout) == (0, "two words here\n")
-    lines = log.read_text().splitlines()
-    assert lines[0] == "# echo two words here"
-    assert lines[2] == "two words here"
-    assert lines[-1].endswith("with status 0")
-
-
-def test_parallel_jobs_have_their_own_logs_and_a_failed_one_is_shown(tmp_path):
-    script = "echo job JOB; test JOB != 2"
-    done = run_local("JOB=1:3", str(tmp_path / "x.JOB.log"), "bash", "-c", script)
-    assert done.returncode == 1
-    assert "1 of 3 failed" in done.stderr
-    assert "job 2" in done.stderr
-    assert done.stdout == ""
-    assert [(tmp_path / f"x.{n}.log").read_text().count(f"job {n}\n") for n in (1, 2, 3)] == [1, 1, 1]
-
-
-def test_a_failed_single_job_fails_and_usage_is_2(tmp_path):
-    assert run_local(str(tmp_path / "log"), "false").returncode == 1
-    assert run_local("JOB=1:2").returncode == 2
+def test_path_may_be_sourced_twice(recipes):
+    for recipe in recipes:
+        command = f". {recipe}/path.sh; first=$PATH; . {recipe}/path.sh; [ $PATH = $first ] && echo $LC_ALL"
+        assert subprocess.run(["bash", "-eu", "-c", command], capture_output=True, text=True).stdout == "C\n"
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shell_files_are_clean(recipe):
-    files = [*recipe.glob("*.sh"), *(ROOT / "recipes").glob("*.sh")]
-    assert len(files) >= 5
+def test_shell_files_are_clean():
+    files = sorted(
+        path for pattern in ("recipes/*.sh", "egs/**/*.sh", "egs/**/*.sbatch") for path in ROOT.glob(pattern)
+    )
+    assert len(files) >= 20
     done = subprocess.run(["shellcheck", *map(str, files)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -1,0 +1,314 @@
+# shellcheck shell=bash
+# The stages of every recipe, from a corpus to a trained and scored codec. Sourced by run.sh after path.sh, cmd.sh,
+# db.sh and local/corpus.sh; docs/recipes.md says how a corpus is added.
+#
+# local/corpus.sh sets `title` and `conf`, may set other defaults, options of its own (`corpus_options`, `corpus_help`)
+# and `pack_args`, and defines prepare_corpus DATA_DIR. If the corpus can be downloaded, it defines download_corpus DIR too
+# and `download_name`, its folder below --download-dir. Both find the options in variables, the corpus in `db_root`.
+
+# shellcheck disable=SC1091  # found at run time
+. "$AUDIOVQ_ROOT/recipes/parse_options.sh"
+
+: "${title:?local/corpus.sh must set it}" "${conf:?local/corpus.sh must set it}"
+: "${train_cmd:?cmd.sh must set it}" "${cuda_cmd:?}" "${decode_cmd:?}" "${cmd_backend:?}"
+train_sets=${train_sets:-train}
+dev_set=${dev_set:-dev}
+eval_set=${eval_set:-eval}
+
+stage=-1
+stop_stage=100
+nj=2
+threads=2
+num_nodes=1
+# one GPU where there is one; a cluster's head node has none, and its nodes do
+ngpu=0
+if [ "$cmd_backend" != local ] || nvidia-smi -L > /dev/null 2>&1; then ngpu=1; fi
+tag=""
+train_args=""
+resume=auto
+checkpoint=best
+decoder=""
+bitrates="${bitrates:-}"
+num_eval=0
+pack=true
+fs=0
+min_duration=0.1
+max_duration=0.0
+baseline=${baseline:-false}
+db_root=${db_root:-}
+download_dir=downloads
+data_dir=data
+dump_dir=dump
+exp_dir=exp
+# shellcheck disable=SC2034  # parse_options reads these
+option_names="stage stop_stage nj threads num_nodes ngpu conf tag train_args resume checkpoint decoder bitrates num_eval
+pack fs min_duration max_duration baseline db_root download_dir data_dir dump_dir exp_dir ${corpus_options:-}"
+# shellcheck disable=SC2034
+option_aliases="n_jobs=nj n_gpus=ngpu"
+# shellcheck disable=SC2034
+help_message="$title
+
+Usage: ./run.sh [--option value | --option=value ...]
+
+Stages:
+  -1  download the corpus, unless --db-root or db.sh names it
+   0  data directories, validated: DATA_DIR/{${train_sets// /,},$dev_set,$eval_set}
+   1  resample and pack for training: DUMP_DIR/FS
+   2  train: EXP_DIR/TAG
+   3  encode and reconstruct the set $eval_set
+   4  give it other speakers' voices (a model with speakers)
+   5  train a prior over the codes (not there yet)
+   6  sample from the prior (not there yet)
+   7  score: EXP_DIR/TAG/results.md and scores.json
+
+Options (relative paths count from the recipe's folder; _ and - are the same in names):
+  --stage N           first stage to run                                    [$stage]
+  --stop-stage N      last stage to run                                     [$stop_stage]
+  --nj N              parallel jobs (--n-jobs)                              [$nj]
+  --threads N         CPU threads of training and scoring                   [$threads]
+  --ngpu N            GPUs of a node for training, 0: CPU (--n-gpus)        [$ngpu]
+  --num-nodes N       nodes for training (cmd_backend=slurm)                [$num_nodes]
+  --conf FILE         configuration of model and training                   [$conf]
+  --tag NAME          the run goes to EXP_DIR/NAME                          [the name of conf]
+  --train-args ARGS   more arguments of 'audiovq train'                     [none]
+  --resume WHAT       auto: go on from the last checkpoint; none; or a file [$resume]
+  --baseline BOOL     also train the decoder without codes, to compare      [$baseline]
+  --checkpoint NAME   model to decode with and score: best or latest        [$checkpoint]
+  --decoder NAME      one of the model's decoders                           [the first]
+  --bitrates LIST     also score at these bitrates: \"500 1000\"              [${bitrates:-none}]
+  --num-eval N        utterances to decode and score, 0: all of $eval_set
+  --pack BOOL         false: train from the audio files as they are         [$pack]
+  --fs HZ             sample rate, 0: that of conf                          [$fs]
+  --min-duration S    leave out shorter training utterances                 [$min_duration]
+  --max-duration S    leave out longer ones, 0: none                        [$max_duration]
+  --db-root DIR       the corpus, never written to                          [db.sh: ${db_root:-none}]
+  --download-dir DIR  where it is downloaded to                             [$download_dir]
+  --data-dir DIR      where data directories go                             [$data_dir]
+  --dump-dir DIR      where packs go                                        [$dump_dir]
+  --exp-dir DIR       where everything trained and made goes                [$exp_dir]${corpus_help:-}"
+
+main() {
+    parse_options "$@"
+    # shellcheck disable=SC1091  # found at run time
+    . "$AUDIOVQ_ROOT/recipes/stages.sh"
+    if [ "$num_nodes" -gt 1 ] && [ "$cmd_backend" != slurm ]; then
+        _wrong_usage "option --num-nodes needs cmd_backend=slurm (cmd.sh), which is $cmd_backend"
+    fi
+    if [ ! -f "$conf" ]; then _wrong_usage "option --conf: no such file $conf"; fi
+    if ! python -c 'import audiovq' 2> /dev/null; then
+        fail "no audiovq here; run 'make venv' in $AUDIOVQ_ROOT first"
+    fi
+    tag=${tag:-$(basename "$conf" .yaml)}
+    exp=$exp_dir/$tag
+    model=$exp/models/$checkpoint
+    if [ "$fs" -eq 0 ]; then
+        fs=$(python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["model"]["sample_rate"])' "$conf")
+    fi
+    corpora=$dump_dir/$fs
+    if [ "$pack" = false ]; then corpora=$data_dir; fi
+    decode_args=()
+    if [ -n "$decoder" ]; then decode_args=(--decoder "$decoder"); fi
+
+    if runs -1 "download"; then stage_download; fi
+    if runs 0 "data directories"; then stage_data; fi
+    if runs 1 "pack"; then stage_pack; fi
+    if runs 2 "train"; then stage_train; fi
+    if runs 3 "encode and reconstruct"; then stage_decode reconstruct; fi
+    if runs 4 "convert between speakers"; then stage_convert; fi
+    if runs 5 "train a prior"; then echo "not there yet: the issue on priors brings it"; fi
+    if runs 6 "sample from the prior"; then echo "not there yet: the issue on priors brings it"; fi
+    if runs 7 "score"; then stage_score; fi
+}
+
+stage_download() {
+    if [ -n "$db_root" ]; then
+        echo "using $db_root"
+    elif [ -n "${download_name:-}" ]; then
+        mkdir -p "$download_dir"
+        download_corpus "$download_dir/$download_name"
+    else
+        fail "this corpus has to be fetched by hand (README.md says where); name its folder with --db-root"
+    fi
+}
+
+stage_data() {
+    local inputs name options=()
+    if [ -z "$db_root" ]; then
+        if [ -z "${download_name:-}" ]; then fail "name the corpus' folder with --db-root, or in db.sh"; fi
+        db_root=$download_dir/$download_name
+        need "$db_root" -1
+    fi
+    for name in ${corpus_options:-}; do options+=("$name=${!name}"); done
+    inputs=$(fingerprint "$db_root" local/corpus.sh "$AUDIOVQ_ROOT"/recipes/prepare_*.py "${options[@]}")
+    for name in $train_sets "$dev_set" "$eval_set"; do
+        if [ ! -d "$data_dir/$name" ]; then rm -f "$data_dir/.done"; fi
+    done
+    if done_before "$data_dir/.done" "$inputs"; then return; fi
+    rm -rf "$data_dir/.making" "$data_dir/.done"
+    mkdir -p "$data_dir/.making"
+    prepare_corpus "$data_dir/.making"
+    python -m audiovq data validate --any-rate "$data_dir"/.making/* # packing resamples
+    for name in "$data_dir"/.making/*; do
+        rm -rf "${data_dir:?}/$(basename "$name")"
+        mv "$name" "$data_dir/"
+    done
+    rmdir "$data_dir/.making"
+    mark_done "$data_dir/.done" "$inputs"
+}
+
+stage_pack() {
+    local set limits
+    if [ "$pack" = false ]; then
+        echo "not packed (--pack false): training reads the audio files of $data_dir"
+        return
+    fi
+    mkdir -p "$corpora"
+    for set in $train_sets "$dev_set" "$eval_set"; do
+        need "$data_dir/$set/wav.scp" 0
+        limits=()
+        case " $train_sets " in
+            *" $set "*)
+                limits=(--min-seconds "$min_duration")
+                case $max_duration in 0 | 0.0) ;; *) limits+=(--max-seconds "$max_duration") ;; esac
+                # shellcheck disable=SC2206  # several words
+                limits+=(${pack_args:-})
+                ;;
+        esac # what is held back is packed as it is
+        $train_cmd --num-threads "$nj" "$corpora/log/pack_$set.log" \
+            python -m audiovq data pack "$data_dir/$set" "$corpora/$set" --sample-rate "$fs" --nj "$nj" "${limits[@]}"
+    done
+}
+
+stage_train() {
+    local set
+    for set in $train_sets "$dev_set"; do
+        if [ "$pack" = true ]; then need "$corpora/$set/index.json" 1; else need "$corpora/$set/wav.scp" 0; fi
+    done
+    train_model "$exp"
+    if [ "$baseline" = true ]; then
+        # the codebook rests in this one, so it needs no k-means to start from
+        train_model "${exp}_nocodes" -o objective.codes=none -o model.quantizer.kmeans_init=false
+    fi
+}
+
+# Trains what `conf` describes to folder $1, with further arguments; ends the recipe if it was told to stop.
+train_model() {
+    local folder=$1 words=() job=() device=cpu nproc=1 set files inputs training status=0
+    shift
+    read -r -a words <<< "$train_args"
+    files=("$conf")
+    for set in $train_sets "$dev_set"; do
+        if [ "$pack" = true ]; then files+=("$corpora/$set/index.json"); else files+=("$corpora/$set"/{wav.scp,utt2spk}); fi
+    done
+    inputs=$(fingerprint "${files[@]}" "$fs" "$train_args" "$@")
+    if [ "$resume" = auto ] && [ -f "$folder/trained.json" ] && done_before "$folder/.done" "$inputs"; then return; fi
+    if [ "$ngpu" -gt 0 ]; then device=cuda nproc=$ngpu job=(--gpu "$ngpu"); fi
+    if [ "$cmd_backend" = slurm ]; then job+=(--num-nodes "$num_nodes"); fi
+    rm -f "$folder/log/train.pid"
+    $cuda_cmd "${job[@]}" --num-threads "$threads" "$folder/log/train.log" \
+        "$AUDIOVQ_ROOT/recipes/torchrun.sh" --nproc "$nproc" --num-nodes "$num_nodes" --pid-file "$folder/log/train.pid" \
+        train "$conf" --exp "$folder" --device "$device" --threads "$threads" --resume "$resume" \
+        -o "data.root=$corpora" -o "model.sample_rate=$fs" "$@" "${words[@]}" &
+    training=$!
+    trap 'pass_on "$folder/log/train.pid"' USR1 TERM
+    while kill -0 "$training" 2> /dev/null; do
+        status=0
+        wait "$training" || status=$?
+    done
+    trap - USR1 TERM
+    if [ "$status" -ne 0 ]; then exit "$status"; fi
+    if [ ! -f "$folder/trained.json" ]; then
+        echo "run.sh: stopped before the end of the training; the same command goes on" >&2
+        exit 75 # EX_TEMPFAIL: for a cluster to put it back into the queue
+    fi
+    if [ ! -d "$folder/models" ]; then
+        fail "no model came out: train.max_steps has to lie beyond objective.quantize_from_step, when codes come in"
+    fi
+    mark_done "$folder/.done" "$inputs"
+}
+
+# Tells the training (in a trap) whose torchrun.sh wrote file $1 to save and stop.
+# shellcheck disable=SC2329
+pass_on() {
+    local host="" pid=""
+    if [ -f "$1" ]; then read -r host pid < "$1"; fi
+    if [ "$host" = "$(hostname)" ]; then kill -USR1 "$pid"; fi
+}
+
+# Prints the data directory of what is decoded: all of the evaluation set, or --num-eval of it.
+eval_data() {
+    local all=$data_dir/$eval_set part=$data_dir/${eval_set}_$num_eval
+    need "$all/wav.scp" 0
+    if [ "$num_eval" -eq 0 ]; then
+        echo "$all"
+    else
+        if [ ! "$part/wav.scp" -nt "$all/wav.scp" ]; then
+            python -m audiovq data subset "$all" "$part" --number "$num_eval" --force >&2
+        fi
+        echo "$part"
+    fi
+}
+
+# $1 is reconstruct or convert.
+stage_decode() {
+    local data out inputs program=$AUDIOVQ_ROOT/recipes/resynthesize.py
+    need "$model/config.json" 2
+    data=$(eval_data)
+    out=$exp/$1_$checkpoint/$(basename "$data")
+    inputs=$(fingerprint "$model/config.json" "$model/model.safetensors" "$data"/{wav.scp,segments,utt2spk} "$program" \
+        "$decoder")
+    if [ ! -d "$out" ]; then rm -f "$out.done"; fi
+    if done_before "$out.done" "$inputs"; then return; fi
+    rm -f "$out.done"
+    $decode_cmd JOB=1:"$nj" "$exp/log/$1_$checkpoint.JOB.log" \
+        python "$program" "$1" --model "$model" --data "$data" --out "$out" --job JOB --jobs "$nj" "${decode_args[@]}"
+    python "$program" join --out "$out" --jobs "$nj"
+    mark_done "$out.done" "$inputs"
+    rm -rf "$out.parts"
+}
+
+stage_convert() {
+    need "$model/config.json" 2
+    if [ ! -f "$exp/spk2idx" ]; then
+        echo "no conversion: the model knows no speakers (model.speaker_dim is 0)"
+    else
+        stage_decode convert
+    fi
+}
+
+stage_score() {
+    local data set inputs arguments bitrate scores=$exp/scores_$checkpoint
+    need "$model/config.json" 2
+    data=$(eval_data)
+    set=$(basename "$data")
+    need "$exp/reconstruct_$checkpoint/$set/wav.scp" 3
+    arguments=(--model "$model" --data "$data" --train "$data_dir/${train_sets%% *}" --threads "$threads"
+        --reconstructed "$exp/reconstruct_$checkpoint/$set" "${decode_args[@]}")
+    # shellcheck disable=SC2206  # several words
+    arguments+=(${score_args:-})
+    if [ -f "$exp/spk2idx" ]; then
+        need "$exp/convert_$checkpoint/$set/wav.scp" 4
+        arguments+=(--converted "$exp/convert_$checkpoint/$set")
+    fi
+    if [ "$pack" = true ]; then arguments+=(--pack "$corpora/$eval_set"); fi
+    if [ "$baseline" = true ]; then arguments+=(--nocodes "${exp}_nocodes/models/$checkpoint"); fi
+    inputs=$(fingerprint "${arguments[@]}" "$AUDIOVQ_ROOT/recipes/score.py" "$bitrates")
+    if ! done_before "$scores/.done" "$inputs"; then
+        mkdir -p "$scores"
+        rm -f "$scores/.done"
+        for bitrate in $bitrates; do
+            set -- # groups of utterances, if the corpus has them
+            if [ -f "$data/utt2group" ]; then set -- --group "$data/utt2group"; fi
+            $decode_cmd --num-threads "$threads" "$exp/log/score_${checkpoint}_$bitrate.log" \
+                python -m audiovq evaluate codec --data "$data" --model "$model" --bitrate "$bitrate" \
+                --threads "$threads" --json "$scores/bitrate_$bitrate.json" "${decode_args[@]}" "$@"
+        done
+        $decode_cmd --num-threads "$threads" "$exp/log/score_$checkpoint.log" \
+            python "$AUDIOVQ_ROOT/recipes/score.py" "${arguments[@]}" --out "$scores"
+        mark_done "$scores/.done" "$inputs"
+    fi
+    cp "$scores/results.md" "$scores/scores.json" "$exp/"
+}
+
+main "$@"
+exit
