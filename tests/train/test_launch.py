@@ -136,14 +136,14 @@ def test_a_run_that_died_ends_as_one_that_did_not(tiny_pack, tmp_path, when, ste
 
 def test_a_finished_run_is_known_and_another_in_its_place_is_refused(tiny_pack, tmp_path, capsys):
     train(tiny_config(tiny_pack), tmp_path, device="cpu")
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.name != ".lock"}
     capsys.readouterr()
     train(tiny_config(tiny_pack, save_every=2), tmp_path, device="cpu")  # how often it is saved does not matter
     assert "nothing to do" in capsys.readouterr().out
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.name != ".lock"} == before
     with pytest.raises(ConfigError, match=r"train\.learning_rate: 0\.001 -> 0\.5.*--resume none"):
         train(tiny_config(tiny_pack, learning_rate=0.5), tmp_path, device="cpu")
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.name != ".lock"} == before
     train(tiny_config(tiny_pack, max_steps=9), tmp_path, device="cpu")
     assert "from " in (out := capsys.readouterr().out)
     assert "going on with other settings than before: train.max_steps: 6 -> 9" in out
