@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SHELLCHECK = shutil.which("shellcheck", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 SCRIPT = """
 set -euo pipefail
 help_message="the help"
@@ -143,11 +146,11 @@ def test_path_may_be_sourced_twice(recipes):
         assert subprocess.run(["bash", "-eu", "-c", command], capture_output=True, text=True).stdout == "C\n"
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.skipif(SHELLCHECK is None, reason="shellcheck is not installed")
 def test_shell_files_are_clean():
     files = sorted(
         path for pattern in ("recipes/*.sh", "egs/**/*.sh", "egs/**/*.sbatch") for path in ROOT.glob(pattern)
     )
     assert len(files) >= 20
-    done = subprocess.run(["shellcheck", *map(str, files)], capture_output=True, text=True)
+    done = subprocess.run([SHELLCHECK, *map(str, files)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
