@@ -83,7 +83,8 @@ class AudioVQVAEModule(pl.LightningModule):
             for level in range(self.model.num_quantizers):
                 self.log(f"{stage}/perplexity_{level}", figures["perplexity"][level])
                 self.log(f"{stage}/usage_{level}", figures["usage"][level])
-            if stage == "train" and not self.trainer.sanity_checking:
+            # a level that has not been started yet uses no codes
+            if stage == "train" and self.model.quantizer.ready and not self.trainer.sanity_checking:
                 self._warn_of_collapse(figures["usage"])
         self.valid_usage.reset()
         if not self.trainer.sanity_checking:

@@ -11,7 +11,7 @@ import soundfile
 
 from .conftest import folders
 
-SHORT = ["train.max_steps=4", "train.valid_every=2", "train.warmup_steps=1", "train.precision=32-true"]
+SHORT = ["train.max_steps=8", "train.valid_every=4", "train.warmup_steps=1", "train.precision=32-true"]
 SHORT += ["objective.quantize_from_step=1", "data.batch_size=2", "data.valid_segments=2", "data.num_workers=0"]
 SMALL = {  # keys of the model
     "librispeech": [
