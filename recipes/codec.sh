@@ -57,8 +57,8 @@ Stages:
    2  train: EXP_DIR/TAG
    3  encode and reconstruct the set $eval_set
    4  give it other speakers' voices (a model with speakers)
-   5  train a prior over the codes (not there yet)
-   6  sample from the prior (not there yet)
+   5  train a prior over the codes (by hand yet: 'audiovq prior fit')
+   6  sample from the prior (by hand yet: 'audiovq prior sample')
    7  score: EXP_DIR/TAG/results.md and scores.json
 
 Options (relative paths count from the recipe's folder; _ and - are the same in names):
@@ -115,8 +115,8 @@ main() {
     if runs 2 "train"; then stage_train; fi
     if runs 3 "encode and reconstruct"; then stage_decode reconstruct; fi
     if runs 4 "convert between speakers"; then stage_convert; fi
-    if runs 5 "train a prior"; then echo "not there yet: the issue on priors brings it"; fi
-    if runs 6 "sample from the prior"; then echo "not there yet: the issue on priors brings it"; fi
+    if runs 5 "train a prior"; then echo "by hand yet: audiovq prior fit, see docs/priors.md"; fi
+    if runs 6 "sample from the prior"; then echo "by hand yet: audiovq prior sample, see docs/priors.md"; fi
     if runs 7 "score"; then stage_score; fi
 }
 

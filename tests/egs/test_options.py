@@ -116,9 +116,9 @@ def test_seats_of_later_stages_say_so_and_end_well(vctk, run_recipe):
     done = run_recipe(vctk, "--stage=5", "--stop_stage=6")
     assert done.stdout.splitlines() == [
         "stage 5: train a prior",
-        "not there yet: the issue on priors brings it",
+        "by hand yet: audiovq prior fit, see docs/priors.md",
         "stage 6: sample from the prior",
-        "not there yet: the issue on priors brings it",
+        "by hand yet: audiovq prior sample, see docs/priors.md",
     ]
 
 
