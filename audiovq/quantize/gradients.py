@@ -107,6 +107,6 @@ class _KnownGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         if torch.is_grad_enabled():
-            raise RuntimeError("a quantizer's losses have no second derivative: call backward without create_graph")
+            raise RuntimeError("a loss of known gradient has no second derivative: call backward without create_graph")
         (direction,) = ctx.saved_tensors
         return direction * (grads[0] * ctx.scale), None, None, None

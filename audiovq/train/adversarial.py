@@ -6,13 +6,13 @@ output as it is, and through their present weights, held fixed, tell the decoder
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovq.quantize.distributed import all_reduce_sum, world_size
+from audiovq.quantize.gradients import with_gradient
 from audiovq.train.config import AdversarialConfig
 from audiovq.train.discriminators import build_discriminators
 
@@ -112,7 +112,7 @@ class GradientBalance(nn.Module):
             ]
             scales = self._scales(torch.stack(at_last), list(losses))
             total = total + sum(g * scale for g, scale in zip(gradients, scales, strict=True))
-        return cast(Tensor, _WithGradient.apply(output, reconstruction.detach(), total))
+        return with_gradient(output, reconstruction.detach(), total)
 
     @torch.no_grad()
     def _scales(self, norms: Tensor, names: list[str]) -> Tensor:
@@ -126,20 +126,6 @@ class GradientBalance(nn.Module):
         weights = torch.tensor([self.weights[name] for name in names], device=norms.device)
         # a gradient above its own mean is cut to its share: one odd batch must not outweigh the rest
         return weights * now[0] / torch.maximum(now, norms)[1:].clamp_min(1e-12)
-
-
-class _WithGradient(torch.autograd.Function):
-    """A scalar that sends a given gradient to `output`."""
-
-    @staticmethod
-    def forward(ctx, output: Tensor, value: Tensor, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(gradient)
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def]
-        (gradient,) = ctx.saved_tensors
-        return upstream * gradient, None, None
 
 
 def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:

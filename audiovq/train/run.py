@@ -165,12 +165,13 @@ def build_trainer(
     options: OptimizationConfig, exp_dir: Path, callbacks: list[pl.Callback], device: str, progress: bool
 ) -> pl.Trainer:
     """The trainer of any run: under torchrun one of its processes, with logs in exp_dir."""
+    processes, on_this_node = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     return pl.Trainer(
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-        num_nodes=int(os.environ.get("WORLD_SIZE", "1")) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        devices=on_this_node,
+        num_nodes=processes // on_this_node,
         # a decoder or a codebook that is not trained yet gets no gradient
-        strategy="ddp_find_unused_parameters_true" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
         precision=options.precision,
         max_steps=options.max_steps,
         max_epochs=-1,

@@ -6,13 +6,11 @@ import sys
 import textwrap
 import time
 
-import numba
 import pytest
 import torch
 
 from audiovq.audio.wavenet_sampler import WaveNetSampler, compiled
 from audiovq.audio.wavenet_sampler.compiled import CompiledSampler
-from audiovq.simd import disk_cache
 
 from .conftest import make_case, make_decoder
 
@@ -89,18 +87,6 @@ def test_without_numba_the_plain_sampler_draws_and_says_so_once():
     assert done.returncode == 0, done.stderr
     assert "slower" in done.stdout
     assert "numba" in done.stdout
-
-
-def test_where_nothing_can_be_written_code_is_compiled_all_the_same(monkeypatch):
-    njit = numba.njit
-
-    def refuse(*args, **options):  # numba itself calls it too, when it compiles for the first time
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(*args, **options)
-
-    monkeypatch.setattr(disk_cache.numba, "njit", refuse)
-    assert disk_cache.compiled_and_kept(lambda x: x + 1)(2) == 3
 
 
 def test_a_long_compilation_is_told_and_a_short_one_is_not(monkeypatch, caplog):
