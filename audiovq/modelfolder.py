@@ -1,4 +1,4 @@
-"""The model folder: `config.json` beside `model.safetensors`, its fingerprint, and where a name leads. Knows no model.
+"""The model folder: `config.json` beside `model.safetensors`, its fingerprint, where a name leads. Knows no one model.
 
 The layout is Hugging Face's; nothing in it is ever unpickled.
 """
@@ -7,25 +7,20 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
+from audiovq.config import ConfigT
 from audiovq.data.files import atomic_output
 from audiovq.errors import BadModelError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-ConfigT = TypeVar("ConfigT", bound=BaseModel)
-
-
-class Config(BaseModel):
-    """Base of all config classes: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+TRAINING_STATE = (".ema_sums", ".ema_counts")
 
 
 def bundled_models() -> dict[str, Path]:
@@ -94,6 +89,36 @@ def model_fingerprint(folder: str | Path) -> bytes:
         digest.update(f"{name}:{str(tensor.dtype).removeprefix('torch.')}:{list(tensor.shape)}".encode())
         digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.digest()
+
+
+def write_model(folder: str | Path, config: BaseModel | None, model: nn.Module) -> None:
+    """Write a model and its configuration; the state that only training needs (`TRAINING_STATE`) is left out."""
+    if config is None:
+        raise BadModelError("this model was not built from a configuration; use from_config")
+    tensors = {k: v for k, v in model.state_dict().items() if not k.endswith(TRAINING_STATE)}
+    write_model_folder(folder, config.model_dump(mode="json"), tensors)
+
+
+def fill_model(model: nn.Module, tensors: dict[str, Tensor], source: object) -> None:
+    """Load stored tensors, each in the type the model has it in; BadModelError if they are others than it wants."""
+    wanted = model.state_dict()
+    tensors = {**_training_state(wanted, tensors), **tensors}
+    wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
+    if wrong:
+        raise BadModelError(f"{source}: config.json and model.safetensors disagree on {wrong[0]}; fetch both again")
+    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
+
+
+def _training_state(wanted: dict[str, Tensor], stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """EMA state that a released model lacks, as if every code had been used once: training can go on from it."""
+    filled: dict[str, Tensor] = {}
+    for key, value in wanted.items():
+        codebook = stored.get(key.rpartition(".")[0] + ".codebook")
+        if codebook is not None and key.endswith(".ema_counts"):
+            filled[key] = torch.ones_like(value)
+        elif codebook is not None and key.endswith(".ema_sums"):
+            filled[key] = codebook.float()
+    return filled
 
 
 def validate_config(kind: type[ConfigT], raw: dict[str, Any], source: object) -> ConfigT:

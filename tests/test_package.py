@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # The lowest first; a part imports from itself and from floors below its own. Named as in the design: quantize, layers
 # and data are floor 1, cli is floor 5. The package's own __init__ stands above all, as it only hands names out.
 FLOORS = [
-    {"errors", "simd"},
+    {"errors", "config", "simd"},
     {"quantize", "layers", "data"},
     {"modelfolder"},
     {"audio", "image", "prior"},

@@ -4,19 +4,15 @@ from typing import Any
 
 from audiovq.audio.config import (
     AudioModelConfig,
-    LFQConfig,
     LogisticMixtureConfig,
     LogMelEncoderConfig,
     MuLawConfig,
-    SimVQConfig,
-    VQConfig,
     WaveNetDecoderConfig,
 )
 from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
 from audiovq.audio.frame_decoder import FrameDecoder
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
-from audiovq.quantize import FSQ, LFQ, GroupedVQ, Quantizer, ResidualVQ, SimVQ
 
 
 def build_encoder(config: AudioModelConfig) -> WaveformEncoder | LogMelEncoder:
@@ -25,29 +21,6 @@ def build_encoder(config: AudioModelConfig) -> WaveformEncoder | LogMelEncoder:
     if isinstance(config.encoder, LogMelEncoderConfig):
         return LogMelEncoder(config.latent_dim, sample_rate=config.sample_rate, **options)
     return WaveformEncoder(config.latent_dim, **options)
-
-
-def build_quantizer(config: AudioModelConfig) -> ResidualVQ | GroupedVQ:
-    """The quantizer; a single codebook is a residual quantizer of one level, so that codes are always `[B, Q, F]`."""
-    part, dim = config.quantizer, config.latent_dim
-    options = part.model_dump(exclude={"kind"})
-    if isinstance(part, VQConfig):
-        count = options.pop("groups")
-        groups = [ResidualVQ.of(dim // count, **options) for _ in range(count)]
-        return groups[0] if len(groups) == 1 else GroupedVQ(groups)
-    count, dropout = options.pop("num_quantizers"), options.pop("level_dropout")
-    levels: list[Quantizer]
-    if isinstance(part, SimVQConfig):
-        inner, size = options.pop("codebook_dim") or dim, options.pop("codebook_size")
-        levels = [SimVQ(inner, size, **options) for _ in range(count)]
-    elif isinstance(part, LFQConfig):
-        bits = options.pop("bits")
-        levels = [LFQ(bits, bits, scale=0.5**i, **options) for i in range(count)]
-    else:
-        # what a level leaves over lies within half a step of it, so each works on a finer scale than the one before
-        finer = 1 / max(1, min(part.levels) - 1)
-        levels = [FSQ(len(part.levels), part.levels, scale=finer**i) for i in range(count)]
-    return ResidualVQ(levels, dim=dim, level_dropout=dropout)
 
 
 def build_likelihood(config: MuLawConfig | LogisticMixtureConfig, channels: int) -> MuLawSoftmax | LogisticMixture:

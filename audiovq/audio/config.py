@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from audiovq.modelfolder import Config
+from audiovq.config import Config
+from audiovq.quantize.config import QuantizerConfig, groups_and_levels
 
 
 class WaveformEncoderConfig(Config):
@@ -41,61 +42,6 @@ class LogMelEncoderConfig(Config):
     kernel_size: int = 7
     expansion: int = 3
     lookahead: int = 0
-
-
-class VQConfig(Config):
-    """Vector quantization, residual when `num_quantizers` is over 1 (see `audiovq.quantize.VectorQuantizer`).
-
-    `groups` over 1 splits the latent's channels evenly, each group with `num_quantizers` levels and, if given, a
-    `codebook_dim` of its own; a frame then has groups * num_quantizers codes.
-    """
-
-    kind: Literal["vq"]
-    num_quantizers: int = 1
-    groups: int = 1
-    codebook_size: int = 512
-    codebook_dim: int | None = None
-    update: Literal["ema", "loss"] = "ema"
-    beta: float = 0.25
-    decay: float = 0.99
-    kmeans_init: bool = True
-    restart_threshold: float = 0.03
-    distance: Literal["l2", "cosine"] = "l2"
-    unit_length: bool = True
-    gradient: Literal["straight-through", "rotation"] = "straight-through"
-    level_dropout: bool | list[float] = False
-
-
-class FSQConfig(Config):
-    """Finite scalar quantization; `levels` are the steps of each dimension, residual if `num_quantizers` is over 1."""
-
-    kind: Literal["fsq"]
-    levels: list[int] = [8, 8, 8]
-    num_quantizers: int = 1
-    level_dropout: bool | list[float] = False
-
-
-class SimVQConfig(Config):
-    """A frozen random codebook under a learned linear map; residual if `num_quantizers` is over 1."""
-
-    kind: Literal["simvq"]
-    num_quantizers: int = 1
-    codebook_size: int = 1024
-    codebook_dim: int | None = None
-    beta: float = 0.25
-    level_dropout: bool | list[float] = False
-
-
-class LFQConfig(Config):
-    """Lookup-free quantization, one bit per channel; residual if `num_quantizers` is over 1."""
-
-    kind: Literal["lfq"]
-    num_quantizers: int = 1
-    bits: int = 10
-    beta: float = 0.25
-    entropy_weight: float = 0.1
-    temperature: float = 1.0
-    level_dropout: bool | list[float] = False
 
 
 class MuLawConfig(Config):
@@ -143,7 +89,6 @@ class FrameDecoderConfig(Config):
 
 
 EncoderConfig = Annotated[WaveformEncoderConfig | LogMelEncoderConfig, Field(discriminator="kind")]
-QuantizerConfig = Annotated[VQConfig | FSQConfig | SimVQConfig | LFQConfig, Field(discriminator="kind")]
 DecoderConfig = Annotated[WaveNetDecoderConfig | FrameDecoderConfig, Field(discriminator="kind")]
 
 
@@ -175,10 +120,7 @@ class AudioModelConfig(Config):
             raise ValueError("decoders: at least one is needed")
         if bool(self.speakers) and self.speaker_dim < 1:
             raise ValueError("speaker_dim: must be positive when there are speakers")
-        groups = self.quantizer.groups if isinstance(self.quantizer, VQConfig) else 1
-        if groups < 1 or self.latent_dim % groups:
-            raise ValueError(f"quantizer.groups: is {groups}, must divide latent_dim = {self.latent_dim}")
-        levels = groups * self.quantizer.num_quantizers
+        groups, levels = groups_and_levels(self.quantizer, self.latent_dim)
         if self.default_num_quantizers is not None and not groups <= self.default_num_quantizers <= levels:
             most = f"num_quantizers = {levels}" if groups == 1 else f"groups * num_quantizers = {levels}"
             raise ValueError(f"default_num_quantizers: must lie between {groups} and {most}")

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovq.audio.mulaw import mulaw_decode, mulaw_encode
+from audiovq.layers.logistic import discretized_logistic
 
 LOG2_E = math.log2(math.e)
 
@@ -80,14 +81,7 @@ class LogisticMixture(nn.Module):
         """-log2 p of samples `[B, T]` under outputs `[B, T, 3 * mixtures]`: bits per sample `[B, T]`."""
         logits, means, log_scales = self._parameters_of(outputs.float())
         x = self.quantize(waveform).unsqueeze(-1)
-        inverse_scale = torch.exp(-log_scales)
-        upper = (x - means + self.bin_width / 2) * inverse_scale
-        lower = (x - means - self.bin_width / 2) * inverse_scale
-        # log(sigmoid(upper) - sigmoid(lower)), without the difference of two numbers near 0 or 1:
-        # = logsigmoid(upper) + logsigmoid(-lower) + log(1 - exp(lower - upper))
-        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
-        first, last = x < -1 + self.bin_width / 2, x > 1 - self.bin_width / 2
-        log_probability = torch.where(first, F.logsigmoid(upper), torch.where(last, F.logsigmoid(-lower), inside))
+        log_probability = discretized_logistic(x, means, log_scales, self.bin_width)
         return -torch.logsumexp(log_probability + logits.log_softmax(-1), dim=-1) * LOG2_E
 
     def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:

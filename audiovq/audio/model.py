@@ -8,15 +8,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from audiovq.audio.build import build_decoders, build_encoder, build_quantizer
+from audiovq.audio.build import build_decoders, build_encoder
 from audiovq.audio.config import AudioModelConfig
 from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
 from audiovq.audio.frame_decoder import FrameDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.errors import BadModelError, ConfigError
-from audiovq.modelfolder import read_model_folder, resolve_model, validate_config, write_model_folder
+from audiovq.modelfolder import fill_model, read_model_folder, resolve_model, validate_config, write_model
 from audiovq.quantize import Quantizer
+from audiovq.quantize.build import build_quantizer
 
 
 class AudioVQVAE(nn.Module):
@@ -186,7 +187,7 @@ class AudioVQVAE(nn.Module):
         """A model with random weights."""
         model = cls(
             build_encoder(config),
-            build_quantizer(config),
+            build_quantizer(config.quantizer, config.latent_dim),
             build_decoders(config),
             sample_rate=config.sample_rate,
             speakers=config.speakers,
@@ -204,36 +205,18 @@ class AudioVQVAE(nn.Module):
         """
         folder = resolve_model(name_or_path, revision=revision)
         raw, tensors = read_model_folder(folder)
+        if raw.get("kind") == "image":
+            raise BadModelError(f"{folder}: a model of images; those are for audiovq image and load_image_model")
         model = cls.from_config(validate_config(AudioModelConfig, raw, folder))
-        wanted = model.state_dict()
-        tensors = {**_training_state(wanted, tensors), **tensors}
-        wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
-        if wrong:
-            raise BadModelError(f"{folder}: config.json and model.safetensors disagree on {wrong[0]}; fetch both again")
-        model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
+        fill_model(model, tensors, folder)
         return model.eval()
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` (float16, without state that only training needs)."""
-        if self.config is None:
-            raise BadModelError("this model was not built from a config; use AudioVQVAE.from_config")
-        tensors = {k: v for k, v in self.state_dict().items() if not k.endswith((".ema_sums", ".ema_counts"))}
-        write_model_folder(folder, self.config.model_dump(mode="json"), tensors)
+        write_model(folder, self.config, self)
 
     def num_parameters(self) -> int:
         """Weights in all, codebooks included."""
         tables = (".codebook", ".basis")
         codebooks = sum(math.prod(v.shape) for k, v in self.quantizer.named_buffers() if k.endswith(tables))
         return sum(p.numel() for p in self.parameters()) + codebooks
-
-
-def _training_state(wanted: dict[str, Tensor], stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """EMA state that a released model lacks, as if every code had been used once: training can go on from it."""
-    filled: dict[str, Tensor] = {}
-    for key, value in wanted.items():
-        codebook = stored.get(key.rpartition(".")[0] + ".codebook")
-        if codebook is not None and key.endswith(".ema_counts"):
-            filled[key] = torch.ones_like(value)
-        elif codebook is not None and key.endswith(".ema_sums"):
-            filled[key] = codebook.float()
-    return filled

@@ -1,4 +1,4 @@
-"""The `.codes` container: integer codes of a recording on disk or in a pipe, specified in docs/codes-format.md.
+"""The `.codes` container: integer codes of a recording or a picture on disk or in a pipe: docs/codes-format.md.
 
 It knows integers and headers, no networks. `CodesWriter` and `CodesReader` work packet by packet, `write_codes` and
 `read_codes` in one call.
@@ -6,17 +6,24 @@ It knows integers and headers, no networks. `CodesWriter` and `CodesReader` work
 
 from audiovq.bitstream.describe import describe
 from audiovq.bitstream.header import Coding, Header, Media
+from audiovq.bitstream.media import AudioHeader, ImageHeader, as_audio, as_image, packet_frames, parse_header
 from audiovq.bitstream.reader import CodesReader, DamagedPacket, read_codes
 from audiovq.bitstream.writer import CodesWriter, write_codes
 
 __all__ = [
+    "AudioHeader",
     "CodesReader",
     "CodesWriter",
     "Coding",
     "DamagedPacket",
     "Header",
+    "ImageHeader",
     "Media",
+    "as_audio",
+    "as_image",
     "describe",
+    "packet_frames",
+    "parse_header",
     "read_codes",
     "write_codes",
 ]

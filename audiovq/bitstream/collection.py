@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from audiovq.bitstream.header import Header
+from audiovq.bitstream.media import AudioHeader, ImageHeader
 from audiovq.bitstream.reader import CodesReader
 from audiovq.data.archives import Specifier, archive_place, open_archive, read_archive, read_scp, read_value
 from audiovq.errors import BadCodesError, ConfigError
@@ -37,8 +39,9 @@ def read_collection(
     """Read all codes that `sources` stand for.
 
     Args:
-        sources: `.codes` files (each channel becomes an item); `.npy` files: integers `[F]`, `[Q, F]`, or for grids
-            `[H, W]`, `[N, H, W]`; folders of both; `scp:FILE`, `ark:FILE` of Kaldi matrices `[F, Q]` or vectors `[F]`.
+        sources: `.codes` files (each channel of a recording becomes an item, a picture a grid); `.npy` files: integers
+            `[F]`, `[Q, F]`, or for grids `[H, W]`, `[N, H, W]`, `[N, Q, H, W]`; folders of both; `scp:FILE`, `ark:FILE`
+            of Kaldi matrices `[F, Q]` or vectors `[F]`.
         spec: what the codes are, needed where no `.codes` file says it; others must agree with it.
         num_quantizers: keep only the first levels.
         labels: speaker or class by the item's name; by default the speaker that a `.codes` header names.
@@ -102,14 +105,24 @@ def _all_codes(sources: Sequence[str], spec: CodeSpec | None) -> Iterator[Found]
 def _codes_file(file: Path, name: str) -> Iterator[Found]:
     with CodesReader(file) as reader:
         header, codes = reader.header, reader.read()
-    spec = CodeSpec(
+    spec = spec_of(header)
+    if isinstance(header, ImageHeader):
+        yield str(file), name, codes.reshape(-1, *header.grid), spec, None
+        return
+    speaker = header.speaker if isinstance(header, AudioHeader) else None
+    for channel, own in enumerate(codes):
+        yield str(file), name if len(codes) == 1 else f"{name}#{channel}", own, spec, speaker
+
+
+def spec_of(header: Header) -> CodeSpec:
+    """What a header says of its codes."""
+    return CodeSpec(
         codebook_sizes=list(header.codebook_sizes),
-        frame_rate=header.frame_rate,
+        layout="sequence" if isinstance(header, AudioHeader) else "grid",
+        frame_rate=header.frame_rate if isinstance(header, AudioHeader) else None,
         model=header.model,
         fingerprint=header.fingerprint.hex(),
     )
-    for channel, own in enumerate(codes):
-        yield str(file), name if len(codes) == 1 else f"{name}#{channel}", own, spec, header.speaker
 
 
 def _array(file: Path, name: str, spec: CodeSpec) -> Iterator[Found]:
@@ -121,11 +134,16 @@ def _array(file: Path, name: str, spec: CodeSpec) -> Iterator[Found]:
         yield str(file), name, np.atleast_2d(codes), spec, None
     elif codes.ndim == 2:
         yield str(file), name, codes[None], spec, None
-    elif codes.ndim == 3:
+    elif codes.ndim in (3, 4):
         for i, grid in enumerate(codes):
-            yield str(file), f"{name}#{i}", grid[None], spec, None
+            yield str(file), array_item(name, i), grid[None] if grid.ndim == 2 else grid, spec, None
     else:
-        raise BadCodesError(f"{file}: shape {list(codes.shape)}; give grids [H, W] or [N, H, W]")
+        raise BadCodesError(f"{file}: shape {list(codes.shape)}; give grids [H, W], [N, H, W] or [N, Q, H, W]")
+
+
+def array_item(name: str, index: int) -> str:
+    """What an item of an array of grids is called, by which labels find it; `name` is the file's without .npy."""
+    return f"{name}#{index}"
 
 
 def _kaldi(source: str, specifier: Specifier, spec: CodeSpec) -> Iterator[Found]:

@@ -1,4 +1,4 @@
-"""One packet of a `.codes` file: about a second of codes with its CRC-32, and the end marker of a stream.
+"""One packet of a `.codes` file: about a second or some rows of codes with a CRC-32, and the end marker of a stream.
 
 The CRC also covers the header's CRC and the packet's number, which take no room in the file: a packet that was moved,
 repeated or taken from another file is found out, not decoded. Layout: docs/codes-format.md, "Packets".
@@ -12,6 +12,7 @@ import zlib
 import numpy as np
 
 from audiovq.bitstream.header import Header
+from audiovq.bitstream.media import AudioHeader
 from audiovq.bitstream.packing import pack, unpack
 
 FULL = b"P"  # a packet of exactly `frames_per_packet` frames
@@ -82,7 +83,7 @@ def encode_end(header_crc: int, index: int, num_samples: int) -> bytes:
     return head + _CRC.pack(_crc(header_crc, index, head))
 
 
-def decode_end(header: Header, header_crc: int, data: bytes) -> int | None:
+def decode_end(header: AudioHeader, header_crc: int, data: bytes) -> int | None:
     """Number of samples in an end marker, or None where its 13 bytes are none or damaged.
 
     The CRC is checked with the number of packets that so many samples need, so the marker can be read first, from the

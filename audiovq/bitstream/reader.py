@@ -1,4 +1,4 @@
-"""Reads a `.codes` file: whole, packet by packet, or only the packets of a time range.
+"""Reads a `.codes` file: whole, packet by packet, or only the packets of a range of frames.
 
 Damage is found by CRC and costs its own packet only; memory is bounded by the bytes that really came, never by what a
 header claims.
@@ -17,6 +17,7 @@ import numpy as np
 
 from audiovq.bitstream.describe import describe
 from audiovq.bitstream.header import PREFIX_BYTES, Header, crc_of, header_length
+from audiovq.bitstream.media import AudioHeader, parse_header
 from audiovq.bitstream.packet import (
     END,
     END_BYTES,
@@ -34,13 +35,12 @@ from audiovq.errors import BadCodesError
 
 @dataclass(frozen=True)
 class DamagedPacket:
-    """A packet whose codes are lost: its number from 0, its frames, its place in seconds, and why."""
+    """A packet whose codes are lost: its number from 0, its frames, where that is ("1.00 to 2.00 s"), and why."""
 
     index: int
     start_frame: int
     stop_frame: int
-    start_s: float
-    stop_s: float
+    place: str
     reason: str
 
 
@@ -54,8 +54,8 @@ class CodesReader:
 
     Attributes:
         header: as in the file.
-        num_samples: the header's; for a stream, the end marker's as soon as it is known (at once where the source is
-            seekable), else None.
+        num_samples: of a recording, the header's; of a stream, the end marker's as soon as it is known (at once where
+            the source is seekable), before that None.
 
     Raises:
         BadCodesError: not a `.codes` file, unknown version, or a damaged header.
@@ -78,14 +78,17 @@ class CodesReader:
         self._header_crc = crc_of(data)
         self._next = 0  # number of the packet at the source's place
         self._frames_before = 0  # frames in the packets before it
-        self.num_samples = self.header.num_samples
-        if self.num_samples is None and self._source.seekable:
-            self.num_samples = self._num_samples_from_the_end()
+        self.num_samples = self.header.num_samples if isinstance(self.header, AudioHeader) else None
+        self._stream = self.header if isinstance(self.header, AudioHeader) and self.num_samples is None else None
+        if self._stream is not None and self._source.seekable:
+            self.num_samples = self._num_samples_from_the_end(self._stream)
 
     @property
     def num_frames(self) -> int | None:
-        """Frames per channel, None while `num_samples` is."""
-        return None if self.num_samples is None else self.header.frames_for(self.num_samples)
+        """Frames per channel, None while the length of a stream is not known."""
+        if self._stream is None or self.num_samples is None:
+            return self.header.num_frames
+        return self._stream.frames_for(self.num_samples)
 
     @property
     def damaged(self) -> list[DamagedPacket]:
@@ -157,18 +160,18 @@ class CodesReader:
         try:
             prefix = self._source.read(PREFIX_BYTES)
             data = prefix + self._source.read(header_length(prefix) - PREFIX_BYTES)
-            self.header = Header.from_bytes(data)
+            self.header: Header = parse_header(data)
         except BadCodesError as error:
             raise BadCodesError(f"{self._source.name}: {error}") from None
         return data
 
-    def _num_samples_from_the_end(self) -> int | None:
+    def _num_samples_from_the_end(self, header: AudioHeader) -> int | None:
         """Of a seekable stream; None if its end marker is missing or damaged, which reading it through then says."""
         size = self._source.size() or 0
         if size < self._body + END_BYTES:
             return None
         self._source.seek(size - END_BYTES)
-        num_samples = decode_end(self.header, self._header_crc, self._source.read(END_BYTES))
+        num_samples = decode_end(header, self._header_crc, self._source.read(END_BYTES))
         self._source.seek(self._body)
         return num_samples
 
@@ -193,18 +196,19 @@ class CodesReader:
         """The packet at the source's place, or None after the last, where the file must end."""
         total = self.num_frames
         if total is None:
-            return self._read_unforeseen(conceal)
+            assert self._stream is not None
+            return self._read_unforeseen(conceal, self._stream)
         frames = min(self.header.frames_per_packet, total - self._frames_before)
         if frames <= 0:
             self._check_end()
             return None
         return self._decode(frames, b"", conceal, size_is_sure=True)
 
-    def _read_unforeseen(self, conceal: bool) -> np.ndarray | None:
+    def _read_unforeseen(self, conceal: bool, header: AudioHeader) -> np.ndarray | None:
         """As `_read_packet`, in a stream of unknown length: the packet's own head says how long it is."""
         kind = self._source.read(1)
         if kind == END:
-            self._read_end(kind)
+            self._read_end(kind, header)
             return None
         if not kind:
             self._raise_truncated("a stream ends with an end marker, and it is missing")
@@ -217,8 +221,7 @@ class CodesReader:
         after_full = self._frames_before == self._next * self.header.frames_per_packet
         fits = kind == FULL or (kind[:1] == SHORT and 1 <= frames < self.header.frames_per_packet)
         if not (after_full and fits):
-            start = self._seconds(self._frames_before)
-            self._raise(f"packet {self._next} at {start:.2f} s is damaged in its head, {self._mend()}")
+            self._raise(f"packet {self._next} at {self._here()} is damaged in its head, {self._mend()}")
         return self._decode(frames, kind, conceal, size_is_sure=kind == FULL)
 
     def _decode(self, frames: int, head: bytes, conceal: bool, size_is_sure: bool) -> np.ndarray:
@@ -230,9 +233,8 @@ class CodesReader:
         try:
             codes = decode_packet(self.header, self._header_crc, self._next, frames, data)
         except DamagedPayloadError as error:
-            damage = DamagedPacket(self._next, start, stop, self._seconds(start), self._seconds(stop), str(error))
-            place = f"packet {damage.index}{self._of_all()}, {damage.start_s:.2f} to {damage.stop_s:.2f} s"
-            message = f"{place}, is damaged: {error}"
+            damage = DamagedPacket(self._next, start, stop, self.header.span(start, stop), str(error))
+            message = f"packet {damage.index}{self._of_all()}, {damage.place}, is damaged: {error}"
             if not conceal:
                 self._raise(f"{message}; fetch the file again, or conceal damage to lose only this part")
             if not size_is_sure:
@@ -247,28 +249,27 @@ class CodesReader:
 
     def _check_end(self) -> None:
         """After the last packet: a stream's end marker, and nothing more."""
-        if self.header.num_samples is None:
-            self._read_end(self._source.read(1))
+        if self._stream is not None:
+            self._read_end(self._source.read(1), self._stream)
         elif self._source.read(1):
             self._raise_trailing()
 
-    def _read_end(self, kind: bytes) -> None:
+    def _read_end(self, kind: bytes, header: AudioHeader) -> None:
         data = kind + self._source.read(END_BYTES - 1)
         if len(data) < END_BYTES:
             self._raise_truncated("its end marker is cut off")
-        num_samples = decode_end(self.header, self._header_crc, data)
-        if num_samples is None or self.header.frames_for(num_samples) != self._frames_before:
-            self._raise(f"end marker after {self._seconds(self._frames_before):.2f} s is damaged, {self._mend()}")
+        num_samples = decode_end(header, self._header_crc, data)
+        if num_samples is None or header.frames_for(num_samples) != self._frames_before:
+            self._raise(f"end marker after {self._here()} is damaged, {self._mend()}")
         if self._source.read(1):
             self._raise_trailing()
         self.num_samples = num_samples
 
     def _raise_truncated(self, detail: str) -> NoReturn:
-        whole = self._seconds(self._frames_before)
-        self._raise(
-            f"truncated in packet {self._next}{self._of_all()} at {whole:.2f} s ({detail});"
-            f" fetch it again, or decode the {self._frames_before} frames before"
-        )
+        mend = "fetch or encode it again"
+        if isinstance(self.header, AudioHeader):  # half a recording can be heard; half a grid is no picture
+            mend = f"fetch it again, or decode the {self._frames_before} frames before"
+        self._raise(f"truncated in packet {self._next}{self._of_all()} at {self._here()} ({detail}); {mend}")
 
     def _raise_trailing(self) -> NoReturn:
         self._raise("bytes follow the end of the codes; fetch or encode the file again")
@@ -283,8 +284,8 @@ class CodesReader:
         frames = self.num_frames
         return "" if frames is None else f" of {-(-frames // self.header.frames_per_packet)}"
 
-    def _seconds(self, frame: int) -> float:
-        return frame / self.header.frame_rate
+    def _here(self) -> str:
+        return self.header.place(self._frames_before)
 
 
 def read_codes(source: str | os.PathLike[str] | IO[bytes]) -> tuple[Header, np.ndarray]:

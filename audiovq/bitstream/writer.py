@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 
 from audiovq.bitstream.header import Header, crc_of
+from audiovq.bitstream.media import AudioHeader
 from audiovq.bitstream.packet import encode_end, encode_packet
 from audiovq.data.files import atomic_output
 from audiovq.errors import BadCodesError
@@ -43,8 +44,8 @@ class CodesWriter:
         """Appends codes, integers [C, Q, F], any F.
 
         Raises:
-            BadCodesError: wrong shape or type, a code that its codebook does not have, or more frames than the header's
-                samples give.
+            BadCodesError: wrong shape or type, a code that its codebook does not have, or more frames than the header
+                has place for.
         """
         codes = self._checked(np.asarray(codes))
         self.num_frames += codes.shape[2]
@@ -66,15 +67,16 @@ class CodesWriter:
         """
         if self._closed:
             return
-        if (self.header.num_samples is None) == (num_samples is None):
+        header, wanted = self.header, self.header.num_frames
+        if (wanted is None) == (num_samples is None):
             raise BadCodesError(
                 "close needs num_samples for a stream, whose header has none, and only there;"
-                f" the header says {self.header.num_samples}, close got {num_samples}"
+                f" the header says {wanted} frames, close got {num_samples}"
             )
-        samples = num_samples if self.header.num_samples is None else self.header.num_samples
-        wanted = self.header.frames_for(samples or 0)
+        if num_samples is not None and isinstance(header, AudioHeader):
+            wanted = header.frames_for(num_samples)
         if self.num_frames != wanted:
-            raise BadCodesError(f"{self.num_frames} frames were written; {samples} samples need {wanted}")
+            raise BadCodesError(f"{self.num_frames} frames were written; {self._length(num_samples)} need {wanted}")
         self._closed = True
         if self._pending.shape[2]:
             self._write_packet(self._pending)
@@ -109,8 +111,12 @@ class CodesWriter:
                 )
         if header.num_frames is not None and self.num_frames + codes.shape[2] > header.num_frames:
             frames = self.num_frames + codes.shape[2]
-            raise BadCodesError(f"{frames} frames; the header's {header.num_samples} samples need {header.num_frames}")
+            raise BadCodesError(f"{frames} frames; the header's {self._length()} need {header.num_frames}")
         return codes.astype(np.int64)
+
+    def _length(self, num_samples: int | None = None) -> str:
+        """What the number of frames follows from, for messages."""
+        return f"{num_samples} samples" if num_samples is not None else self.header.length
 
     def _write_packet(self, codes: np.ndarray) -> None:
         self._write(encode_packet(self.header, self._header_crc, self._packets, codes))

@@ -8,21 +8,18 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
 from audiovq.cli.progress import Progress, TreeBar, file_bar
-from audiovq.cli.report import error_line, file_line
-from audiovq.errors import AudioVQError, BadAudioError, BadCodesError, OutputError
-
-if TYPE_CHECKING:
-    from audiovq.codec import FileReport
+from audiovq.cli.report import Report, error_line, file_line
+from audiovq.errors import AudioVQError, BadAudioError, BadCodesError, BadDataError, OutputError
 
 File = Path | BinaryIO
 Job = tuple[Any, Any]  # source, target
-JobWork = Callable[[Any, Any, Progress], "FileReport"]
-Work = Callable[[File, File, Progress], "FileReport"]
+JobWork = Callable[[Any, Any, Progress], Report]
+Work = Callable[[File, File, Progress], Report]
 
 
 def process(
@@ -66,7 +63,7 @@ def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: s
     """Pairs of input and output for the files under `source`, in order.
 
     Raises:
-        BadAudioError, BadCodesError: nothing there to do.
+        BadAudioError, BadCodesError, BadDataError: nothing there to do.
         OutputError: `target` is a file, or two inputs would become one output.
     """
     suffixes = tuple(suffixes)
@@ -74,7 +71,8 @@ def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: s
         raise OutputError(f"{target}: is a file; name a directory to hold what {source} becomes")
     paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
     if not paths:
-        error: type[AudioVQError] = BadCodesError if ".codes" in suffixes else BadAudioError
+        kinds: dict[str, type[AudioVQError]] = {".codes": BadCodesError, ".wav": BadAudioError}
+        error = next((kinds[suffix] for suffix in suffixes if suffix in kinds), BadDataError)
         raise error(f"{source}: holds no file that ends in {', '.join(suffixes)}; check the path")
     origin: dict[Path, Path] = {}
     for path in paths:
@@ -145,11 +143,11 @@ def exit_if_failed(failed: int, total: int, what: str = "files") -> None:
 
 def _outcomes(
     jobs: Iterable[Job], work: JobWork, threads: int, bar: TreeBar
-) -> Generator[tuple[Job, FileReport | Exception]]:
+) -> Generator[tuple[Job, Report | Exception]]:
     """What became of each job, in their order."""
     stopping = threading.Event()
 
-    def one(job: Job) -> tuple[Job, FileReport | Exception]:
+    def one(job: Job) -> tuple[Job, Report | Exception]:
         source, target = job
         count = bar.of_file()
 

@@ -16,7 +16,7 @@ from audiovq.cli.report import show_notices
 from audiovq.errors import AudioVQError
 
 if TYPE_CHECKING:
-    from audiovq.bitstream import Header
+    from audiovq.bitstream import AudioHeader
     from audiovq.codec import Codec, EncodedAudio, FileReport
 
 
@@ -67,7 +67,7 @@ def decode(
         raise click.UsageError("read from ark:FILE or from scp:FILE, not from both")
     if entries is None and utt2spk is not None:
         raise click.UsageError("--utt2spk needs ids, which a .codes file has not; read from scp:FILE or ark:FILE")
-    from audiovq.bitstream import CodesReader
+    from audiovq.bitstream import CodesReader, as_audio
     from audiovq.codec import Codec, FrameSource, decode_file
     from audiovq.codec.archive import read_codes_archive
 
@@ -80,7 +80,7 @@ def decode(
     if model is not None:
         codecs["--model"] = Codec.from_pretrained(model, device)
 
-    def codec_for(header: Header) -> Codec:
+    def codec_for(header: AudioHeader) -> Codec:
         name = header.model if model is None else "--model"
         with lock:
             if name not in codecs:
@@ -98,7 +98,7 @@ def decode(
         for path in sources:
             try:
                 with CodesReader(path) as reader:
-                    return decoding_threads(threads, codec_for(reader.header), decoder)
+                    return decoding_threads(threads, codec_for(as_audio(reader.header, str(path))), decoder)
             except (AudioVQError, OSError):
                 continue  # told when its turn comes
         return 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audiovq.bitstream import CodesReader
+from audiovq.bitstream import AudioHeader, CodesReader
 from audiovq.cli.batch import input_file
 from audiovq.errors import BadCodesError
 
@@ -34,12 +34,13 @@ def verify(file: str) -> None:
     with CodesReader(input_file(file), on_damage="conceal") as reader:
         damaged = reader.verify()
         for packet in damaged:
-            where = f"packet {packet.index}, {packet.start_s:.2f} to {packet.stop_s:.2f} s"
-            click.echo(f"{file}: {where}: {packet.reason}", err=True)
+            click.echo(f"{file}: packet {packet.index}, {packet.place}: {packet.reason}", err=True)
         if damaged:
             raise BadCodesError(f"{file}: {len(damaged)} damaged packets; fetch it again, or decode it with --conceal")
-        seconds = (reader.num_samples or 0) / reader.header.sample_rate
-    click.echo(f"{file}: ok, {seconds:.2f} s")
+        size = reader.header.length
+        if isinstance(reader.header, AudioHeader):
+            size = f"{(reader.num_samples or 0) / reader.header.sample_rate:.2f} s"
+    click.echo(f"{file}: ok, {size}")
 
 
 def _describe(what: str) -> dict[str, Any]:

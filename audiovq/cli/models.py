@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from audiovq.bitstream.packing import bit_width
+
+if TYPE_CHECKING:
+    from audiovq.codec import Codec, ImageCodec
 
 
 @click.command()
@@ -21,9 +26,8 @@ def models(as_json: bool) -> None:
     if not found:
         click.echo("no model is bundled with this audiovq; name a model folder or a hub id instead", err=True)
     for facts in found:
-        bitrates = ", ".join(f"{rate / 1000:g}" for rate in facts["bitrates_bps"])
         click.echo(
-            f"{facts['name']}: {facts['sample_rate']} Hz, {facts['num_quantizers']} levels ({bitrates} kbit/s),"
+            f"{facts['name']}: {_shape(facts)},"
             f" {facts['num_bytes'] / 1e6:.1f} MB, {facts['num_parameters'] / 1e6:.2f} M parameters,"
             f" {facts['fingerprint'][:16]}"
         )
@@ -31,14 +35,25 @@ def models(as_json: bool) -> None:
 
 def describe_model(name: str) -> dict[str, Any]:
     """What there is to know of a model before using it, JSON-able."""
-    from audiovq.codec import Codec
+    from audiovq.codec import ImageCodec, open_codec
     from audiovq.pretrained import resolve_model
 
-    codec = Codec.from_pretrained(name, "cpu")
+    codec = open_codec(name, "cpu")
     folder = resolve_model(name)
+    own = _of_pictures(codec) if isinstance(codec, ImageCodec) else _of_sound(codec)
     return {
         "name": name,
         "folder": str(folder),
+        **own,
+        "num_parameters": codec.model.num_parameters(),
+        "num_bytes": sum(f.stat().st_size for f in folder.iterdir() if f.suffix in (".json", ".safetensors")),
+        "fingerprint": codec.fingerprint.hex(),
+    }
+
+
+def _of_sound(codec: Codec) -> dict[str, Any]:
+    return {
+        "kind": "audio",
         "sample_rate": codec.sample_rate,
         "hop_length": codec.hop_length,
         "frame_rate": codec.frame_rate,
@@ -47,7 +62,30 @@ def describe_model(name: str) -> dict[str, Any]:
         "bitrates_bps": codec.bitrates,
         "decoders": codec.decoders,
         "speakers": list(codec.model.speakers),
-        "num_parameters": codec.model.num_parameters(),
-        "num_bytes": sum(f.stat().st_size for f in folder.iterdir() if f.suffix in (".json", ".safetensors")),
-        "fingerprint": codec.fingerprint.hex(),
     }
+
+
+def _of_pictures(codec: ImageCodec) -> dict[str, Any]:
+    """Height and width are those it was trained on; it takes others too."""
+    levels, height, width = codec.model.codes_shape
+    stride = codec.stride
+    return {
+        "kind": "image",
+        "height": height * stride,
+        "width": width * stride,
+        "channels": codec.channels,
+        "stride": stride,
+        "codes_shape": [levels, height, width],
+        "codebook_sizes": list(codec.codebook_sizes),
+        "code_bits_per_pixel": sum(map(bit_width, codec.codebook_sizes)) / stride**2,
+    }
+
+
+def _shape(facts: dict[str, Any]) -> str:
+    """What it codes and how, in some words."""
+    if facts["kind"] == "image":
+        levels, height, width = facts["codes_shape"]
+        size = f"pictures of {facts['height']} x {facts['width']}"
+        return f"{size}, {height} x {width} x {levels} codes ({facts['code_bits_per_pixel']:g} bits/pixel)"
+    bitrates = ", ".join(f"{rate / 1000:g}" for rate in facts["bitrates_bps"])
+    return f"{facts['sample_rate']} Hz, {facts['num_quantizers']} levels ({bitrates} kbit/s)"

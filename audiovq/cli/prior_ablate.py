@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ FILES = ("ablation.md", "ablation.json", "ablation.png")
               show_default=True, help="The network that is also trained on codes from simple priors.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many, of the networks.")
 @click.option("--reconstruction", multiple=True, metavar="NAME=BITS", help="Bits/s of the sound given a set's codes.")
+@click.option("--features", multiple=True, metavar="NAME=LABELS:DATA",
+              help="Decode samples and compare features of a classifier of DATA: text:DIR or speaker:DIR (a data"
+                   " directory), or class:PICTURES.")  # fmt: skip
+@click.option(
+    "--codec", multiple=True, metavar="NAME=MODEL", help="That decodes them; the one in the codes if not given."
+)
 @click.option("--config", type=click.Path(dir_okay=False), help="YAML with keys data, train for all networks.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="[KIND:]KEY=VALUE",
               help="E.g. -o train.max_steps=500 -o wavenet:prior.channels=64.")  # fmt: skip
@@ -37,6 +44,8 @@ def ablate(
     control: str,
     seeds: int,
     reconstruction: tuple[str, ...],
+    features: tuple[str, ...],
+    codec: tuple[str, ...],
     config: str | None,
     overrides: tuple[str, ...],
     num_quantizers: int | None,
@@ -46,25 +55,32 @@ def ablate(
     """Fit every prior on each set of codes and compare them on codes that none has seen.
 
     A set is a name, codes to fit on, and codes to test on; without the latter every tenth item is tested on. Another
-    tenth chooses the networks' best step. Networks that are in --out already are not trained again, and their seconds
-    are then those of loading them. Existing results there are replaced.
+    tenth chooses the networks' best step. Samples of every prior are compared with codes of the encoder, and with
+    --features their sound or pictures. Networks that are in --out already are not trained again. Existing results
+    there are replaced.
     """
     from audiovq.data.files import atomic_output
+    from audiovq.evaluate.prior_ablation import Results, figure, table, tree
     from audiovq.evaluate.prior_ablation import ablate as run
-    from audiovq.evaluate.prior_ablation import figure, table, tree
     from audiovq.evaluate.table import to_json
 
     set_threads(threads)
     chosen = [kind.strip() for kind in kinds.split(",")]
     if unknown := set(chosen) - set(KINDS):
         raise click.UsageError(f"--kinds: {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
-    known = dict(_pair(text, "--reconstruction") for text in reconstruction)
-    rows: list[Any] = []
+    known = {
+        option: dict(_pair(text, f"--{option}") for text in texts)
+        for option, texts in (("reconstruction", reconstruction), ("features", features), ("codec", codec))
+    }
+    results = Results()
     out.mkdir(parents=True, exist_ok=True)
     for text in sets:
         name, paths = _pair(text, "a set")
-        code_set = _read_set(name, paths.split(","), num_quantizers, known.get(name))
-        rows += run(
+        given = {option: pairs.get(name) for option, pairs in known.items()}
+        code_set = _read_set(name, paths.split(","), num_quantizers, **given)
+        if code_set.judge is not None:
+            click.echo(f"{name}: {code_set.judge.description}", err=True)
+        found = run(
             code_set,
             chosen,
             None if control == "none" else control,
@@ -75,18 +91,19 @@ def ablate(
                 f"{row.code_set}, {row.prior}, seed {row.seed}: {row.bits_per_code:.4f} bits/code", err=True
             ),
         )
+        results.add(found)
     for file, write in zip(
         FILES,
         (
-            lambda path: path.write_text(table(rows) + "\n", encoding="utf-8"),
-            lambda path: path.write_text(to_json(tree(rows)), encoding="utf-8"),
-            lambda path: figure(rows).savefig(path, dpi=150),
+            lambda path: path.write_text(table(results) + "\n", encoding="utf-8"),
+            lambda path: path.write_text(to_json(tree(results)), encoding="utf-8"),
+            lambda path: figure(results).savefig(path, dpi=150),
         ),
         strict=True,
     ):
         with atomic_output(out / file, force=True) as temporary:
             write(temporary)
-    click.echo(table(rows))
+    click.echo(table(results))
 
 
 class _Fit:
@@ -105,7 +122,21 @@ class _Fit:
         experiment = self.load_config(kind, self.config, [*own, f"train.seed={seed}"])
         self.count += 1
         folder = self.folder / f"{self.count:02d}-{kind}-seed{seed}"
-        return self.train(experiment, spec, train, valid, folder, device=self.device)
+        return _timed(
+            folder / "cpu_seconds", lambda: self.train(experiment, spec, train, valid, folder, device=self.device)
+        )
+
+
+def _timed(path: Path, make: Callable[[], Any]) -> tuple[Any, float]:
+    """What `make` gives, and the CPU seconds it took when `path` was not there yet, which then holds them."""
+    from audiovq.data.files import atomic_output
+
+    began = time.process_time()
+    made = make()
+    if not path.exists():
+        with atomic_output(path) as temporary:
+            temporary.write_text(f"{time.process_time() - began:.3f}\n", encoding="utf-8")
+    return made, float(path.read_text(encoding="utf-8"))
 
 
 def _is_for(text: str, kind: str) -> bool:
@@ -113,7 +144,15 @@ def _is_for(text: str, kind: str) -> bool:
     return ":" not in first or first.startswith(f"{kind}:")
 
 
-def _read_set(name: str, paths: Sequence[str], num_quantizers: int | None, reconstruction: str | None) -> Any:
+def _read_set(
+    name: str,
+    paths: Sequence[str],
+    num_quantizers: int | None,
+    *,
+    reconstruction: str | None,
+    features: str | None,
+    codec: str | None,
+) -> Any:
     from audiovq.bitstream.collection import read_collection
     from audiovq.evaluate.prior_ablation import CodeSet
 
@@ -132,7 +171,21 @@ def _read_set(name: str, paths: Sequence[str], num_quantizers: int | None, recon
         bits = None if reconstruction is None else float(reconstruction)
     except ValueError:
         raise click.UsageError(f"--reconstruction {name}={reconstruction}: give bits per second") from None
-    return CodeSet(name, spec, train, valid, test, bits)
+    judge = None if features is None else _judge(name, features, codec or spec.model)
+    return CodeSet(name, spec, train, valid, test, bits, judge)
+
+
+def _judge(name: str, features: str, codec: str | None) -> Any:
+    from audiovq.evaluate.judges import image_judge, sound_judge
+
+    labels, colon, data = features.partition(":")
+    if not (colon and data) or labels not in ("text", "speaker", "class"):
+        raise click.UsageError(f"--features {name}={features}: write text:DIR, speaker:DIR or class:PICTURES")
+    if codec is None:
+        raise click.UsageError(
+            f"--features {name}: the codes don't say whose they are; name it with --codec {name}=MODEL"
+        )
+    return image_judge(codec, data) if labels == "class" else sound_judge(codec, data, labels)  # type: ignore[arg-type]
 
 
 def _coder() -> Any:

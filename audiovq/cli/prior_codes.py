@@ -38,12 +38,13 @@ def given_spec(codec: str | None, sizes: str | None, frame_rate: float | None, l
     if codec is not None and sizes is not None:
         raise click.UsageError("--codec and --codebook-sizes say the same thing twice; give one of them")
     if codec is not None:
-        from audiovq.codec import Codec
+        from audiovq.codec import ImageCodec, open_codec
 
-        coder = Codec.from_pretrained(codec, "cpu")
+        coder = open_codec(codec, "cpu")
         return CodeSpec(
             codebook_sizes=list(coder.model.codebook_sizes),
-            frame_rate=coder.frame_rate,
+            layout="grid" if isinstance(coder, ImageCodec) else "sequence",
+            frame_rate=None if isinstance(coder, ImageCodec) else coder.frame_rate,
             model=codec,
             fingerprint=coder.fingerprint[:8].hex(),
         )

@@ -6,14 +6,18 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import click
 
 from audiovq.errors import AudioVQError
 
-if TYPE_CHECKING:
-    from audiovq.codec import FileReport
+
+class Report(Protocol):
+    """What became of one file; `FileReport` and `ImageReport` are such."""
+
+    @property
+    def summary(self) -> str: ...
 
 
 def error_line(error: Exception) -> str:
@@ -24,12 +28,9 @@ def error_line(error: Exception) -> str:
     return f"audiovq: error: internal, {type(error).__name__}: {text} (audiovq --debug shows the traceback)"
 
 
-def file_line(source: object, target: object, report: FileReport) -> str:
+def file_line(source: object, target: object, report: Report) -> str:
     """One line about a file that is done."""
-    return (
-        f"{source} -> {target}: {report.seconds:.2f} s, {report.num_bytes} bytes,"
-        f" {report.bits_per_second / 1000:.2f} kbit/s, {report.times_real_time:.1f} x real time"
-    )
+    return f"{source} -> {target}: {report.summary}"
 
 
 def show_own_warnings_only() -> None:

@@ -33,11 +33,10 @@ def train(
 
     Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m audiovq train ...
     """
-    from audiovq.train.config import load_config
+    from audiovq.train.experiment import load_experiment
 
-    experiment = load_config(
-        config, overrides, changes=changes
-    )  # before the slow imports: a typing error shows at once
+    # before the slow imports: a typing error shows at once
+    experiment = load_experiment(config, overrides, changes=changes)
     import torch
 
     from audiovq.train.run import train as run

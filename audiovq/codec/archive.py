@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.bitstream import Header
+from audiovq.bitstream import AudioHeader
 from audiovq.codec.codec import Codec
 from audiovq.codec.source import EncodedAudio
 from audiovq.data.archives import (
@@ -116,9 +116,9 @@ def read_codes_archive(specifier: Specifier, codec: Codec | None = None) -> Iter
         yield key, EncodedAudio(header, codes)
 
 
-def whole_frames(codec: Codec, frames: int, levels: int) -> Header:
+def whole_frames(codec: Codec, frames: int, levels: int) -> AudioHeader:
     """The header of codes of which nothing is known but the model: so many frames of sound at its own rate."""
-    return Header(
+    return AudioHeader(
         model=codec.name,
         fingerprint=codec.fingerprint[:8],
         sample_rate=codec.sample_rate,
@@ -171,14 +171,14 @@ def _read_json(ark: str) -> dict[str, Any] | None:
     return facts
 
 
-def _header(facts: dict[str, Any], key: str, path: str) -> Header:
+def _header(facts: dict[str, Any], key: str, path: str) -> AudioHeader:
     try:
         own = facts["utterances"][key]
     except (KeyError, TypeError):
         raise BadCodesError(f"{path}: does not know utterance {key}; it belongs to another archive") from None
     try:
         rate, hop = facts["model_sample_rate"], facts["hop_length"]
-        return Header(
+        return AudioHeader(
             fingerprint=bytes.fromhex(facts["fingerprint"]),
             codebook_sizes=tuple(facts["codebook_sizes"]),
             frames_per_packet=max(1, round(rate / hop)),
@@ -190,7 +190,7 @@ def _header(facts: dict[str, Any], key: str, path: str) -> Header:
         raise BadCodesError(f"{path}: can't be understood ({error}); make the archive again") from None
 
 
-def _check(codes: NDArray[np.int64], header: Header, name: str) -> None:
+def _check(codes: NDArray[np.int64], header: AudioHeader, name: str) -> None:
     _, levels, frames = codes.shape
     if header.num_samples is None or (levels, frames) != (header.num_quantizers, header.num_frames):
         wanted = f"{header.num_frames} frames of {header.num_quantizers} levels"

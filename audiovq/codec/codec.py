@@ -10,7 +10,6 @@ import io
 import math
 import os
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,16 @@ from torch import Tensor
 
 from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_sampler import WaveNetSampler
-from audiovq.bitstream import Header, write_codes
+from audiovq.bitstream import AudioHeader, write_codes
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
+from audiovq.codec.loading import check_fingerprint, is_image_model, model_at_hand, pick_device
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
 from audiovq.data.audio import resample, resampling_range
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
-from audiovq.modelfolder import CONFIG
-from audiovq.pretrained import bundled_models, load_model, model_fingerprint, resolve_model
+from audiovq.pretrained import load_model, model_fingerprint, resolve_model
 
 BLOCK_SECONDS = 20.0
 MAX_RATE = 768_000  # Hz; no recording has more, and a forged header could ask for any amount of memory
@@ -66,26 +65,22 @@ class Codec:
             BadModelError: no such model, or a damaged one.
             ConfigError: a device that this machine does not have.
         """
-        place = _device(device)
+        place = pick_device(device)
         folder = resolve_model(os.fspath(name_or_path))
+        if is_image_model(folder):
+            raise BadModelError(f"{name_or_path}: is a model of images; use it with `audiovq image` and ImageCodec")
         return cls(load_model(folder, device=place), os.fspath(name_or_path), model_fingerprint(folder))
 
     @classmethod
-    def for_header(cls, header: Header, device: str = "auto") -> Codec:
+    def for_header(cls, header: AudioHeader, device: str = "auto") -> Codec:
         """The codec that a `.codes` file asks for, if the model it names is bundled or a folder here.
 
-        A hub id in a stranger's file is not followed: nothing is downloaded but by the user's word.
+        A hub id in it is not followed: nothing is downloaded but by the user's word.
 
         Raises:
             BadModelError: the model is not here; load it yourself with `from_pretrained`.
         """
-        if header.model not in bundled_models() and not (Path(header.model).expanduser() / CONFIG).is_file():
-            known = ", ".join(bundled_models()) or "none"
-            raise BadModelError(
-                f"the codes were made by model {header.model!r}, which is neither bundled ({known})"
-                " nor a folder here; get the model and name it with --model"
-            )
-        return cls.from_pretrained(header.model, device)
+        return cls.from_pretrained(model_at_hand(header), device)
 
     # Facts about the model.
 
@@ -173,7 +168,7 @@ class Codec:
         if speaker is not None:
             self._speaker_index(speaker)
         sound = resample(samples, sample_rate, self.sample_rate)
-        header = Header(
+        header = AudioHeader(
             model=self.name,
             fingerprint=self.fingerprint[:8],
             sample_rate=sample_rate,
@@ -318,7 +313,7 @@ class Codec:
             raise BadModelError(f"{self.name} has no speaker {name!r}; choose from {', '.join(self.model.speakers)}")
         return self.model.speakers.index(name)
 
-    def _voice(self, header: Header, speaker: str | None) -> int | None:
+    def _voice(self, header: AudioHeader, speaker: str | None) -> int | None:
         """Index of the speaker to decode with; None for a model without speakers."""
         if speaker is None and not self.model.speakers:
             return None  # a header that names one is then another model's, and was allowed
@@ -328,7 +323,7 @@ class Codec:
             raise BadModelError(f"{self.name} needs a speaker and the codes name none; choose with --speaker: {known}")
         return self._speaker_index(name)
 
-    def _check_model(self, header: Header, source: str, allow_mismatch: bool) -> None:
+    def _check_model(self, header: AudioHeader, source: str, allow_mismatch: bool) -> None:
         if header.sample_rate > MAX_RATE:
             raise BadCodesError(
                 f"{source}: sample rate {header.sample_rate} Hz is above {MAX_RATE} Hz; it is no real file"
@@ -340,21 +335,8 @@ class Codec:
                 f"{source}: made by model {header.model} with (rate, hop, codebook sizes) {shape}, which {self.name}"
                 f" with {own} can't decode; decode it with its own model"
             )
-        if header.fingerprint != self.fingerprint[:8] and not allow_mismatch:
-            raise ModelMismatchError(
-                f"{source}: made by model {header.model} {header.fingerprint.hex()}, but this is {self.name}"
-                f" {self.fingerprint[:8].hex()}; get the right model, or use --allow-mismatch to try this one"
-            )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.split(":")[0] not in ("cpu", "cuda"):
-        raise ConfigError(f"device {name!r}; use auto, cpu or cuda")
-    if name != "cpu" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name}: this machine has no usable CUDA device; use cpu or auto")
-    return torch.device(name)
+        if not allow_mismatch:
+            check_fingerprint(header, source, self.name, self.fingerprint)
 
 
 def _checked_waveform(waveform: Tensor | NDArray[Any]) -> Waveform:

@@ -38,6 +38,12 @@ class FileReport:
         """Seconds of sound per second of work."""
         return self.seconds / self.elapsed if self.elapsed else 0.0
 
+    @property
+    def summary(self) -> str:
+        """For a line about the file."""
+        rate = f"{self.bits_per_second / 1000:.2f} kbit/s"
+        return f"{self.seconds:.2f} s, {self.num_bytes} bytes, {rate}, {self.times_real_time:.1f} x real time"
+
 
 def encode_file(codec: Codec, source: File, target: File, *, force: bool = False, **options: Any) -> FileReport:
     """Audio to codes.

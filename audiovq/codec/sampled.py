@@ -1,14 +1,16 @@
-"""Codes that nobody spoke, as a recording: what a prior drew, ready for `Codec.decode` or a `.codes` file."""
+"""Codes that nobody spoke or saw, as a recording or a picture: what a prior drew, ready to decode or for a file."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.bitstream import Header
+from audiovq.bitstream import AudioHeader
 from audiovq.codec.codec import Codec
+from audiovq.codec.image_codec import EncodedImage, ImageCodec
 from audiovq.codec.source import EncodedAudio
 
 
@@ -23,7 +25,7 @@ def recording_of(
         fingerprint: 8 bytes, of the codec whose codes they are like; by default this one. `Codec.decode` checks it.
         speaker: whose voice the header names.
     """
-    header = Header(
+    header = AudioHeader(
         model=codec.name,
         fingerprint=codec.fingerprint[:8] if fingerprint is None else fingerprint,
         sample_rate=codec.sample_rate,
@@ -36,3 +38,18 @@ def recording_of(
         speaker=speaker,
     )
     return EncodedAudio(header, np.ascontiguousarray(codes, np.int64)[None])
+
+
+def picture_of(codec: ImageCodec, codes: NDArray[Any], *, fingerprint: bytes | None = None) -> EncodedImage:
+    """A picture that fills the grid.
+
+    Args:
+        codec: that decodes it.
+        codes: `[Q, H', W']`, any number of the codec's first levels.
+        fingerprint: as for `recording_of`.
+    """
+    levels, height, width = codes.shape
+    header = codec.header(height * codec.stride, width * codec.stride, levels)
+    if fingerprint is not None:
+        header = replace(header, fingerprint=fingerprint)
+    return EncodedImage(header, np.ascontiguousarray(codes, np.int64))

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.bitstream import CodesReader, Header
+from audiovq.bitstream import AudioHeader, CodesReader, as_audio
 from audiovq.errors import BadCodesError
 
 CodesSource = str | os.PathLike[str] | BinaryIO
@@ -21,7 +21,7 @@ CodesSource = str | os.PathLike[str] | BinaryIO
 class EncodedAudio:
     """A recording as codes, int64 `[C, Q, F]` (-1 is a lost code), with the header that begins its `.codes` file."""
 
-    header: Header
+    header: AudioHeader
     codes: NDArray[np.int64]
 
 
@@ -38,7 +38,7 @@ class FrameSource:
         num_samples: per channel, at the header's rate.
 
     Raises:
-        BadCodesError: as `CodesReader`.
+        BadCodesError: as `CodesReader`, or the codes of a picture.
     """
 
     def __init__(self, source: EncodedAudio | CodesSource, *, conceal: bool = False) -> None:
@@ -55,7 +55,7 @@ class FrameSource:
                 source = io.BytesIO(source.read())
                 source.name = self.name  # the reader's messages ask for it
             self._reader = CodesReader(source, on_damage="conceal" if conceal else "raise")
-            self.header = self._reader.header
+            self.header = as_audio(self._reader.header, self.name)
             if self._reader.num_samples is None:
                 self._reader.verify()  # says what is wrong with the end of the stream
             num_samples = self._reader.num_samples
@@ -78,5 +78,5 @@ class FrameSource:
         self._closed = True
         self._reader.close()
         if kind is None and (lost := self._reader.damaged):
-            where = ", ".join(f"{packet.start_s:.2f} to {packet.stop_s:.2f} s" for packet in lost)
+            where = ", ".join(packet.place for packet in lost)
             warnings.warn(f"{self.name}: damaged at {where}; silence stands there instead", stacklevel=2)

@@ -18,7 +18,7 @@ class GatedPixelCNNLayer(nn.Module):
     Args:
         channels: of both stacks.
         kernel_size: k, odd. Vertical kernels have k // 2 + 1 rows and k columns, horizontal ones k // 2 + 1 columns.
-        condition_dim: channels of a condition on the whole grid; 0 for none.
+        condition_dim: channels of a condition, on the whole grid or on each place of it; 0 for none.
     """
 
     def __init__(self, channels: int, kernel_size: int, condition_dim: int) -> None:
@@ -33,10 +33,11 @@ class GatedPixelCNNLayer(nn.Module):
         self.residual = nn.Linear(channels, channels)
 
     def offsets(self, condition: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """Condition `[B, D]` -> what the vertical and the horizontal gates add, each `[B, 2 * channels]`."""
+        """Condition `[B, D]` or `[B, H, W, D]` -> what both gates add, each `[B, 1 or H, 1 or W, 2 * channels]`."""
         if self.condition is None or condition is None:
             return None, None
-        vertical, horizontal = self.condition(condition).chunk(2, dim=-1)
+        everywhere = condition[:, None, None] if condition.ndim == 2 else condition
+        vertical, horizontal = self.condition(everywhere).chunk(2, dim=-1)
         return vertical, horizontal
 
     def rows(self, v: Tensor, above: Tensor, offset: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,7 @@ class GatedPixelCNNLayer(nn.Module):
         filtered = self.vertical(F.pad(x, (self.reach, self.reach))).permute(0, 2, 3, 1)
         across = self.across(filtered)
         if offset is not None:
-            filtered = filtered + offset[:, None, None]
+            filtered = filtered + offset
         return gate(filtered), across
 
     def columns(self, h: Tensor, left: Tensor, across: Tensor, offset: Tensor | None) -> Tensor:
@@ -55,7 +56,7 @@ class GatedPixelCNNLayer(nn.Module):
         taps = torch.cat([x[..., i : i + width, :] for i in range(self.reach + 1)], dim=-1)
         filtered = self.horizontal(taps) + across
         if offset is not None:
-            filtered = filtered + offset.view(-1, *[1] * (filtered.ndim - 2), filtered.shape[-1])
+            filtered = filtered + offset
         return h + self.residual(gate(filtered))
 
 
@@ -86,7 +87,7 @@ class GatedPixelCNN(nn.Module):
         return cast(list[GatedPixelCNNLayer], list(self.layers))
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """x: `[B, H, W, C]`, condition: `[B, D]` -> `[B, H, W, C]`."""
+        """x: `[B, H, W, C]`, condition: `[B, D]` or `[B, H, W, D]` -> `[B, H, W, C]`."""
         v = F.pad(x, (0, 0, 0, 0, 1, 0))[:, :-1]  # row y holds row y - 1
         h = F.pad(x, (0, 0, 1, 0))[:, :, :-1]  # column x holds column x - 1
         for layer in self.pixelcnn_layers:
@@ -104,7 +105,7 @@ class PixelCNNSteps:
     """The network run a position at a time: rows above and columns to the left are kept, so each is computed once."""
 
     def __init__(self, network: GatedPixelCNN, batch_size: int, width: int, condition: Tensor | None) -> None:
-        self.network, self.width, self.column = network, width, 0
+        self.network, self.width, self.row_number, self.column = network, width, -1, 0
         weight = next(network.parameters())
         self.offsets = [layer.offsets(condition) for layer in network.pixelcnn_layers]
         shape = (batch_size, width, network.channels)
@@ -116,10 +117,10 @@ class PixelCNNSteps:
 
     def _start_row(self, previous: Tensor) -> None:
         """The whole vertical stack of a row, from the embedded row before it `[B, W, C]`."""
-        v, self.across = previous.unsqueeze(1), []
+        v, self.across, self.row_number = previous.unsqueeze(1), [], self.row_number + 1
         for i, layer in enumerate(self.network.pixelcnn_layers):
             kept = torch.cat([self.above[i], v], dim=1)
-            v, across = layer.rows(v, self.above[i], self.offsets[i][0])
+            v, across = layer.rows(v, self.above[i], _row_of(self.offsets[i][0], self.row_number))
             self.above[i] = kept[:, 1:]
             self.across.append(across[:, 0])
         self.left = [previous.new_zeros(len(previous), layer.reach, previous.shape[-1]) for layer in
@@ -137,9 +138,19 @@ class PixelCNNSteps:
         for i, layer in enumerate(self.network.pixelcnn_layers):
             kept = torch.cat([self.left[i], h], dim=1)
             across = self.across[i][:, self.column : self.column + 1]
-            h = layer.columns(h, self.left[i], across, self.offsets[i][1])
+            row = _row_of(self.offsets[i][1], self.row_number)
+            here = None if row is None else row[:, 0, self.column if row.shape[2] > 1 else 0].unsqueeze(1)
+            h = layer.columns(h, self.left[i], across, here)
             self.left[i] = kept[:, 1:]
         return h[:, 0]
+
+
+def _row_of(offset: Tensor | None, row: int) -> Tensor | None:
+    """Of `[B, 1 or H, 1 or W, C]` what belongs to a row; past the last row, where nothing is drawn, the last one's."""
+    if offset is None or offset.shape[1] == 1:
+        return offset
+    row = min(row, offset.shape[1] - 1)
+    return offset[:, row : row + 1]
 
 
 def _zeros(x: Tensor, dim: int, count: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from audiovq.modelfolder import Config
+from audiovq.config import Config
 
 
 class CodeSpec(Config):

@@ -9,43 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiovq.layers.levels import DepthHead, LevelEmbedding
 from audiovq.prior.backbones import build_backbone
 from audiovq.prior.base import Codes, Prior, Probabilities, Stepper
 from audiovq.prior.config import CountedConfig, PriorConfig
 
 LOG2_E = 1.4426950408889634
-
-
-class LevelEmbedding(nn.Module):
-    """A vector for every code of every level; -1, which is no code, has zeros."""
-
-    def __init__(self, codebook_sizes: Sequence[int], dim: int) -> None:
-        super().__init__()
-        self.offsets = [0, *np.cumsum(codebook_sizes).tolist()]
-        self.table = nn.Embedding(self.offsets[-1], dim)
-
-    def forward(self, codes: Tensor, level: int) -> Tensor:
-        """codes of one level, any shape -> `[..., dim]`."""
-        vectors = self.table(codes.clamp_min(0) + self.offsets[level])
-        return vectors.masked_fill((codes < 0).unsqueeze(-1), 0.0)
-
-
-class DepthHead(nn.Module):
-    """Logits of one level after the other, from a position's features and the embedded levels before it, summed."""
-
-    def __init__(self, channels: int, codebook_sizes: Sequence[int]) -> None:
-        super().__init__()
-        levels = range(len(codebook_sizes))
-        self.features = nn.ModuleList(nn.Linear(channels, channels) for _ in levels)
-        self.coarser = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in levels[1:])
-        self.logits = nn.ModuleList(nn.Linear(channels, size) for size in codebook_sizes)
-
-    def forward(self, level: int, features: Tensor, coarser: Tensor) -> Tensor:
-        """features, coarser: `[..., C]` -> `[..., K]`; the first level does not look at `coarser`."""
-        x = self.features[level](features)
-        if level:
-            x = x + self.coarser[level - 1](coarser)
-        return self.logits[level](F.gelu(x))
 
 
 class NetworkPrior(nn.Module, Prior):
@@ -149,7 +118,8 @@ class NetworkSteps(Stepper):
             self.features = self.backbone.advance(self.before)
         embedding = self.prior.embedding
         rows = torch.from_numpy(codes + embedding.offsets[self.level]).to(self.prior.device)
-        self.coarser = self.coarser + embedding.table.weight[rows]  # none of them is -1: no mask
+        vectors = embedding.table.weight.index_select(0, rows)  # none of the codes is -1: no mask
+        self.coarser = self.coarser + vectors if self.level else vectors
         self.level += 1
         if self.level == self.prior.spec.num_quantizers:
             self.before, self.coarser, self.features, self.level = self.coarser, self.zeros, None, 0

@@ -8,8 +8,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from audiovq.audio.config import AudioModelConfig
+from audiovq.config import Config, ConfigT
 from audiovq.errors import ConfigError
-from audiovq.modelfolder import Config, ConfigT
 
 
 class PackConfig(Config):
@@ -213,7 +213,15 @@ class ExperimentConfig(Config):
 def load_config(
     path: str | Path, overrides: Sequence[str] = (), *, changes: Sequence[str | Path] = ()
 ) -> ExperimentConfig:
-    """Read YAML, lay the files `changes` over it, apply `a.b=value` overrides (values are YAML too), check everything.
+    """The configuration of a codec's training, see `load_tree`.
+
+    Raises ConfigError that names the file and the key.
+    """
+    return parse_config(load_tree(path, overrides, changes), ", ".join(str(p) for p in (path, *changes)))
+
+
+def load_tree(path: str | Path, overrides: Sequence[str] = (), changes: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """Read YAML, lay the files `changes` over it, apply `a.b=value` overrides (values are YAML too).
 
     Raises ConfigError that names the file and the key.
     """
@@ -222,7 +230,7 @@ def load_config(
         tree = merge(tree, read_tree(change))
     for one in overrides:
         override(tree, one)
-    return parse_config(tree, ", ".join(str(p) for p in (path, *changes)))
+    return tree
 
 
 def merge(tree: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audiovq.modelfolder import Config
+from audiovq.config import Config
 from audiovq.prior.config import NetworkConfig
 from audiovq.train.config import OptimizationConfig, override, parse_as, read_tree
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import lightning.pytorch as pl
-import torch
 from torch import Tensor
 
 from audiovq.prior import CodeSpec, NetworkPrior, PriorConfig
+from audiovq.train.optimization import OptimizedModule
 from audiovq.train.prior_config import PriorExperimentConfig
 from audiovq.train.prior_data import Batch
-from audiovq.train.schedule import warmup_cosine
 
 
-class PriorModule(pl.LightningModule):
+class PriorModule(OptimizedModule):
     """Trains a NetworkPrior by maximum likelihood."""
 
     def __init__(self, config: PriorExperimentConfig, spec: CodeSpec) -> None:
-        super().__init__()
+        super().__init__(config.train)
         self.config = config
         self.model = NetworkPrior(PriorConfig(codes=spec, prior=config.prior))
 
@@ -45,13 +42,3 @@ class PriorModule(pl.LightningModule):
         count = int((codes >= 0).sum())
         levels = nats.flatten(2).sum((0, 2)) / (count / codes.shape[1])
         return nats.sum() / count, levels, count
-
-    def configure_optimizers(self) -> Any:
-        """AdamW; linear warm-up, then a cosine down to `final_rate` of the peak."""
-        options = self.config.train
-        decayed = [p for p in self.parameters() if p.ndim > 1]
-        others = [p for p in self.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(options))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

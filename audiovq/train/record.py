@@ -18,7 +18,8 @@ from audiovq import __version__
 from audiovq.data.files import atomic_output
 from audiovq.data.pack import PackedCorpus
 from audiovq.errors import ConfigError, OutputError
-from audiovq.train.config import ExperimentConfig, parse_config
+from audiovq.train.config import ExperimentConfig
+from audiovq.train.experiment import Experiment, parse_experiment
 
 CONFIG, FINISHED = "config.yaml", "trained.json"
 LOCK_SECONDS = 15  # to wait for another run's end
@@ -27,7 +28,7 @@ VERSIONS = ("torch", "lightning", "numpy", "soundfile", "soxr", "librosa")
 NO_MATTER = ("data.root", "data.num_workers", "train.save_every", "train.log_every", "train.keep")
 
 
-def run_settings(config: ExperimentConfig, stamps: Sequence[str]) -> dict[str, Any]:
+def run_settings(config: Experiment, stamps: Sequence[str]) -> dict[str, Any]:
     """All that decides what comes out of a run, one value a key: `{"train.max_steps": 100, ..., "corpora": [...]}`.
 
     stamps: of the corpora, see `corpus_stamp`.
@@ -79,10 +80,10 @@ def mark_finished(exp_dir: Path, step: int, settings: dict[str, Any]) -> None:
         temporary.write_text(json.dumps({"step": step, "settings": settings}, indent=1) + "\n", encoding="utf-8")
 
 
-def tell_changes(exp_dir: Path, config: ExperimentConfig) -> None:
+def tell_changes(exp_dir: Path, config: Experiment) -> None:
     """Print what differs from the configuration that the run so far was made with."""
     if (exp_dir / CONFIG).is_file():
-        before = run_settings(parse_config(yaml.safe_load((exp_dir / CONFIG).read_text("utf-8")), CONFIG), [])
+        before = run_settings(parse_experiment(yaml.safe_load((exp_dir / CONFIG).read_text("utf-8")), CONFIG), [])
         if listed := changes(before, run_settings(config, [])):
             print(f"{exp_dir}: going on with other settings than before: {'; '.join(listed)}", flush=True)
 
@@ -121,11 +122,11 @@ def sole_writer(exp_dir: Path) -> Iterator[None]:
         yield
 
 
-def write_config(exp_dir: Path, config: ExperimentConfig) -> None:
-    """`config.yaml`, as resolved, and `spk2idx`, lines of `<speaker> <row of the model's table>`."""
+def write_config(exp_dir: Path, config: Experiment) -> None:
+    """`config.yaml`, as resolved, and for a model with speakers `spk2idx`: `<speaker> <row of the model's table>`."""
     exp_dir.mkdir(parents=True, exist_ok=True)
     texts = {CONFIG: yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)}
-    if config.model.speakers:
+    if isinstance(config, ExperimentConfig) and config.model.speakers:
         texts["spk2idx"] = "".join(f"{name} {i}\n" for i, name in enumerate(config.model.speakers))
     for name, text in texts.items():
         with atomic_output(exp_dir / name, force=True) as temporary:

@@ -3,102 +3,61 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import lightning.pytorch as pl
-import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch.utils.data import DataLoader
 
-from audiovq.data.augment import Augmentation, BandLimit, Noise, Room
-from audiovq.data.corpus import open_corpus
-from audiovq.data.pack import summary
-from audiovq.data.segments import SegmentBatches, SegmentDataset, eval_segments
 from audiovq.errors import ConfigError
 from audiovq.train import record
-from audiovq.train.callbacks import (
-    AudioExample,
-    AverageWeights,
-    ExportModel,
-    PrintProgress,
-    SaveCheckpoints,
-    Throughput,
-)
-from audiovq.train.config import AugmentConfig, ExperimentConfig, OptimizationConfig, parse_config
+from audiovq.train.callbacks import AverageWeights, ExportModel, PrintProgress, SaveCheckpoints
+from audiovq.train.config import OptimizationConfig
+from audiovq.train.experiment import Experiment
+from audiovq.train.image_config import ImageExperimentConfig
+from audiovq.train.image_module import ImageModule
+from audiovq.train.image_run import ImageRun
 from audiovq.train.module import AudioVQVAEModule
-from audiovq.train.validation_scores import ValidationScores
+from audiovq.train.speech_run import SpeechRun
 
 
-def build_augmentation(config: AugmentConfig | None) -> Augmentation | None:
-    """What the configuration says is done to training segments."""
-    if config is None:
-        return None
-    return Augmentation(
-        room=Room(**config.room.model_dump()) if config.room else None,
-        noise=Noise(**config.noise.model_dump()) if config.noise else None,
-        band_limit=BandLimit(**config.band_limit.model_dump()) if config.band_limit else None,
-    )
+class Run(Protocol):
+    """What sound and images bring along, each of its own kind.
 
-
-class SegmentData(pl.LightningDataModule):
-    """Training batches from the step the trainer stands at, and fixed validation segments."""
-
-    def __init__(self, config: ExperimentConfig) -> None:
-        super().__init__()
-        self.config = config
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Batches from `trainer.global_step` on: a resumed run sees the data of an uninterrupted one."""
-        data, trainer = self.config.data, self.trainer
-        batches = SegmentBatches(
-            [(open_corpus(data.root / c.path, self.config.model.sample_rate), c.weight) for c in data.train],
-            batch_size=data.batch_size,
-            segment_samples=data.segment_samples,
-            seed=self.config.train.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-            gain_db=data.gain_db,
-            augmentation=build_augmentation(data.augment),
-            speakers=self.config.model.speakers or None,
-        )
-        start = trainer.global_step if trainer else 0
-        return DataLoader(SegmentDataset(batches, start), batch_size=None, num_workers=data.num_workers)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The same segments at every validation."""
-        data = self.config.data
-        corpus = open_corpus(data.root / data.valid, self.config.model.sample_rate)
-        items = eval_segments(
-            corpus, data.valid_samples, data.valid_segments, speakers=self.config.model.speakers or None
-        )
-        return DataLoader(items, batch_size=data.batch_size)  # type: ignore[arg-type]
-
-
-def with_speakers(config: ExperimentConfig, exp_dir: Path, fresh: bool) -> ExperimentConfig:
-    """Fill `model.speakers` if the model wants a table (speaker_dim > 0) and the configuration names none.
-
-    They come from the run that is resumed, or else from the training data: a table never changes under a run's feet.
-    Raises ConfigError if the run in exp_dir has another model.
+    Attributes:
+        batch: what a batch consists of, in words.
     """
-    path = exp_dir / record.CONFIG
-    earlier = None if fresh or not path.exists() else parse_config(yaml.safe_load(path.read_text("utf-8")), str(path))
-    if config.model.speaker_dim and not config.model.speakers:
-        if earlier is not None:
-            names = earlier.model.speakers
-        else:
-            corpora = [open_corpus(config.data.root / c.path, config.model.sample_rate) for c in config.data.train]
-            names = sorted({name for corpus in corpora for name in corpus.speakers})
-        config = config.model_copy(update={"model": config.model.model_copy(update={"speakers": names})})
-    if earlier is not None and config.model != earlier.model:
-        raise ConfigError(
-            f"{path}: the run there has another model; resume with its configuration, or choose a new --exp"
-        )
-    return config
+
+    batch: str
+
+    @property
+    def config(self) -> Experiment:
+        """The whole configuration, resolved."""
+        ...
+
+    def stamps(self) -> list[str]:
+        """What changes when the training data do."""
+        ...
+
+    def summaries(self) -> list[str]:
+        """A line a set of training data, for the record."""
+        ...
+
+    def module(self) -> AudioVQVAEModule | ImageModule:
+        """To be trained."""
+        ...
+
+    def data(self) -> pl.LightningDataModule:
+        """To train it on."""
+        ...
+
+    def callbacks(self) -> list[pl.Callback]:
+        """Beside those that every run has."""
+        ...
 
 
 def train(
-    config: ExperimentConfig,
+    config: Experiment,
     exp_dir: str | Path,
     *,
     resume: str = "auto",
@@ -127,38 +86,42 @@ def train(
         return _train(config, exp_dir, resume, device, progress, first=True)
 
 
-def _train(config: ExperimentConfig, exp_dir: Path, resume: str, device: str, progress: bool, *, first: bool) -> Path:
+def _train(config: Experiment, exp_dir: Path, resume: str, device: str, progress: bool, *, first: bool) -> Path:
     if resume == "none" and first:
         record.move_earlier_run_away(exp_dir)
     checkpoint = find_checkpoint(exp_dir, resume)
-    config = with_speakers(config, exp_dir, fresh=checkpoint is None)
-    options, data = config.train, config.data
-    paths = [data.root / path for path in (*(pack.path for pack in data.train), data.valid)]
-    settings = record.run_settings(config, [record.corpus_stamp(path) for path in paths])
+    run = make_run(config, exp_dir, fresh=checkpoint is None)
+    options = run.config.train
+    settings = record.run_settings(run.config, run.stamps())
     if resume == "auto" and record.came_to_its_end(exp_dir, settings):
         if first:
             print(f"{exp_dir}: trained to step {options.max_steps} with the same settings before, nothing to do")
         return exp_dir / "models"
     pl.seed_everything(options.seed, verbose=False)
-    module = AudioVQVAEModule(config)
-    trainer = build_trainer(options, exp_dir, _callbacks(config, exp_dir, progress), device, progress)
+    module = run.module()
+    callbacks = run_callbacks(options, exp_dir, progress, run.callbacks())
+    trainer = build_trainer(options, exp_dir, callbacks, device, progress)
     if trainer.is_global_zero:
         if checkpoint:
-            record.tell_changes(exp_dir, config)
+            record.tell_changes(exp_dir, run.config)
         (exp_dir / record.FINISHED).unlink(missing_ok=True)  # going on from it: it isn't at its end
-        record.write_config(exp_dir, config)
-        counts = [summary(open_corpus(path, config.model.sample_rate)) for path in paths]
-        record.write_environment(exp_dir, trainer.world_size, counts)
+        record.write_config(exp_dir, run.config)
+        record.write_environment(exp_dir, trainer.world_size, run.summaries())
         print(
-            f"{module.model.num_parameters():,} parameters; batch of {data.batch_size} x {data.segment_samples} samples"
-            f" over {trainer.world_size} process(es), {data.batch_size // trainer.world_size} in each; to step"
-            f" {options.max_steps}; " + (f"from {checkpoint}" if checkpoint else "from scratch"),
+            f"{module.model.num_parameters():,} parameters; batch of {run.batch} over {trainer.world_size} process(es),"
+            f" {run.config.data.batch_size // trainer.world_size} in each; to step {options.max_steps}; "
+            + (f"from {checkpoint}" if checkpoint else "from scratch"),
             flush=True,
         )
-    trainer.fit(module, datamodule=SegmentData(config), ckpt_path=checkpoint, weights_only=True)
+    trainer.fit(module, datamodule=run.data(), ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero and trainer.global_step >= options.max_steps:
         record.mark_finished(exp_dir, trainer.global_step, settings)
     return exp_dir / "models"
+
+
+def make_run(config: Experiment, exp_dir: Path, *, fresh: bool) -> Run:
+    """The run that a configuration describes; not `fresh` if it goes on in exp_dir."""
+    return ImageRun(config) if isinstance(config, ImageExperimentConfig) else SpeechRun(config, exp_dir, fresh=fresh)
 
 
 def build_trainer(
@@ -201,13 +164,6 @@ def find_checkpoint(exp_dir: Path, resume: str) -> Path | None:
     if not Path(resume).is_file():
         raise ConfigError(f"--resume {resume}: no such checkpoint; use auto, none, or a .ckpt file")
     return Path(resume)
-
-
-def _callbacks(config: ExperimentConfig, exp_dir: Path, progress: bool) -> list[pl.Callback]:
-    own: list[pl.Callback] = [Throughput(config.train.log_every), AudioExample()]
-    if config.train.score_segments:
-        own.append(ValidationScores(config.train.score_segments))
-    return run_callbacks(config.train, exp_dir, progress, own)
 
 
 def run_callbacks(

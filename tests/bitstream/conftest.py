@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiovq.bitstream import CodesWriter, Header
+from audiovq.bitstream import AudioHeader, CodesWriter, Header, ImageHeader
 
 
 @pytest.fixture(scope="session")
-def make_header() -> Callable[..., Header]:
+def make_header() -> Callable[..., AudioHeader]:
     """A header of two channels and three levels, one of them no power of two; four frames of 0.02 s in a packet."""
 
-    def make(**changes: Any) -> Header:
+    def make(**changes: Any) -> AudioHeader:
         fields: dict[str, Any] = {
             "model": "tiny",
             "fingerprint": bytes(range(8)),
@@ -28,7 +28,26 @@ def make_header() -> Callable[..., Header]:
             "frames_per_packet": 4,
             "codebook_sizes": (1000, 512, 6),
         }
-        return Header(**(fields | changes))
+        return AudioHeader(**(fields | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_image_header() -> Callable[..., ImageHeader]:
+    """A picture of 35 x 7 pixels, 9 rows of 2 places with two levels; two rows in a packet."""
+
+    def make(**changes: Any) -> ImageHeader:
+        fields: dict[str, Any] = {
+            "model": "tiny",
+            "fingerprint": bytes(range(8)),
+            "height": 35,
+            "width": 7,
+            "stride": 4,
+            "frames_per_packet": 4,
+            "codebook_sizes": (512, 6),
+        }
+        return ImageHeader(**(fields | changes))
 
     return make
 

@@ -14,7 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiovq.bitstream import CodesReader, CodesWriter, Header, read_codes, write_codes
+from audiovq.bitstream import (
+    AudioHeader,
+    CodesReader,
+    CodesWriter,
+    Header,
+    ImageHeader,
+    as_audio,
+    as_image,
+    read_codes,
+    write_codes,
+)
 from audiovq.errors import BadCodesError, OutputError
 
 Make = Callable[..., Any]
@@ -220,3 +230,51 @@ def test_close_checks_the_length(make_header: Make, random_codes: Make) -> None:
 def test_an_error_inside_the_block_is_not_hidden_by_close(make_header: Make) -> None:
     with pytest.raises(KeyError), CodesWriter(io.BytesIO(), make_header()):
         raise KeyError("the cause")
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    sizes=st.lists(st.integers(2, 70000), min_size=1, max_size=4).map(tuple),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    stride=st.integers(1, 9),
+    frames_per_packet=st.integers(1, 50),
+    seed=st.integers(0, 99),
+)
+def test_a_pictures_codes_come_back_row_after_row(
+    sizes: tuple[int, ...], height: int, width: int, stride: int, frames_per_packet: int, seed: int,
+    make_image_header: Make, random_codes: Make, encode: Make, pipe: Make,
+) -> None:  # fmt: skip
+    header: ImageHeader = make_image_header(
+        codebook_sizes=sizes, height=height, width=width, stride=stride, frames_per_packet=frames_per_packet
+    )
+    grid = random_codes(header, seed=seed).reshape(len(sizes), *header.grid)
+    data = encode(header, grid.reshape(1, len(sizes), -1))
+    for source in (io.BytesIO(data), pipe(data)):
+        reader = CodesReader(source)
+        assert as_image(reader.header, "x") == header
+        assert (reader.num_frames, reader.num_samples) == (header.num_frames, None)
+        np.testing.assert_array_equal(reader.read().reshape(grid.shape), grid)
+    columns = header.grid[1]
+    second_row = CodesReader(io.BytesIO(data)).read(columns, 2 * columns)
+    np.testing.assert_array_equal(second_row, grid[None, :, 1:2].reshape(1, len(sizes), -1))
+
+
+def test_a_picture_is_never_a_stream_and_has_all_its_places(make_image_header: Make, random_codes: Make) -> None:
+    header = make_image_header()
+    writer = CodesWriter(io.BytesIO(), header)
+    writer.write(random_codes(header, 17))
+    with pytest.raises(BadCodesError, match="17 frames were written; 35 x 7 pixels need 18"):
+        writer.close()
+    with pytest.raises(BadCodesError, match="only there"):
+        writer.close(num_samples=18)
+    with pytest.raises(BadCodesError, match="19 frames; the header's 35 x 7 pixels need 18"):
+        writer.write(random_codes(header, 2))
+
+
+def test_a_file_of_the_other_kind_is_told_from_ones_own(make_header: Make, make_image_header: Make) -> None:
+    assert isinstance(as_audio(make_header(), "a.codes"), AudioHeader)
+    with pytest.raises(BadCodesError, match=r"^a\.codes: holds the codes of sound.*`audiovq decode`"):
+        as_image(make_header(), "a.codes")
+    with pytest.raises(BadCodesError, match=r"^a\.codes: holds the codes of a picture.*`audiovq image decode`"):
+        as_audio(make_image_header(), "a.codes")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiovq.bitstream import Header, write_codes
+from audiovq.bitstream import AudioHeader, ImageHeader, write_codes
 from audiovq.bitstream.collection import read_collection
 from audiovq.errors import AudioVQError, BadCodesError, ConfigError, ModelMismatchError
 from audiovq.prior import CodeSpec
@@ -15,7 +15,7 @@ from audiovq.prior import CodeSpec
 
 def write(path: Path, codes: np.ndarray, fingerprint: bytes = bytes(8), speaker: str | None = None) -> Path:
     """codes: `[C, Q, F]`, two levels of 16 and 8."""
-    header = Header(
+    header = AudioHeader(
         model="tiny",
         fingerprint=fingerprint,
         sample_rate=16000,
@@ -105,3 +105,41 @@ def test_nothing_there_is_refused(tmp_path):
         read_collection([str(tmp_path)])
     with pytest.raises(AudioVQError, match=r"none\.codes"):
         read_collection([str(tmp_path / "none.codes")])
+
+
+def write_picture(path: Path, grid: np.ndarray, stride: int = 4, fingerprint: bytes = bytes(8)) -> None:
+    """grid: `[Q, H, W]`, two levels of 16 and 8."""
+    levels, height, width = grid.shape
+    header = ImageHeader(model="tiny", fingerprint=fingerprint, height=height * stride - 1, width=width * stride,
+                         stride=stride, frames_per_packet=width, codebook_sizes=(16, 8)[:levels])  # fmt: skip
+    path.parent.mkdir(exist_ok=True, parents=True)
+    write_codes(path, header, grid.reshape(1, levels, -1))
+
+
+def test_pictures_are_grids_of_any_size(tmp_path):
+    write_picture(tmp_path / "cat" / "one.codes", np.arange(12).reshape(2, 2, 3) % 8)
+    write_picture(tmp_path / "two.codes", codes(1, 20)[0].reshape(2, 4, 5))
+    found = read_collection([str(tmp_path)])
+    assert found.spec == CodeSpec(codebook_sizes=[16, 8], layout="grid", model="tiny", fingerprint="00" * 8)
+    assert [(item.name, item.codes.shape) for item in found.items] == [("cat/one", (2, 2, 3)), ("two", (2, 4, 5))]
+    assert (found.items[0].codes == np.arange(12).reshape(2, 2, 3) % 8).all()
+    assert read_collection([str(tmp_path)], num_quantizers=1).items[0].codes.shape == (1, 2, 3)
+
+
+def test_sound_and_pictures_do_not_mix(tmp_path):
+    write(tmp_path / "a.codes", codes())
+    write_picture(tmp_path / "b.codes", np.zeros((2, 2, 2), int))
+    with pytest.raises(ModelMismatchError, match=r"b\.codes: layout grid"):
+        read_collection([str(tmp_path)])
+
+
+def test_arrays_of_grids_may_have_levels(tmp_path):
+    grids = np.random.default_rng(0).integers(0, 8, (3, 2, 4, 5)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", grids)
+    spec = CodeSpec(codebook_sizes=[16, 8], layout="grid")
+    found = read_collection([str(tmp_path / "x.npy")], spec=spec, labels={f"x#{i}": "cat" for i in range(3)})
+    assert [item.name for item in found.items] == ["x#0", "x#1", "x#2"]
+    assert all((item.codes == grid).all() for item, grid in zip(found.items, grids, strict=True))
+    np.save(tmp_path / "x.npy", grids[None])
+    with pytest.raises(BadCodesError, match=r"x\.npy: shape \[1, 3, 2, 4, 5\]"):
+        read_collection([str(tmp_path / "x.npy")], spec=spec)

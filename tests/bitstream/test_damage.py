@@ -7,28 +7,30 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from audiovq.bitstream import CodesReader, Header, read_codes
+from audiovq.bitstream import AudioHeader, CodesReader, Header, ImageHeader, read_codes
 from audiovq.bitstream.packet import encode_end, encode_packet
 from audiovq.errors import BadCodesError
 
 Make = Callable[..., Any]
 
 
-@pytest.fixture(scope="module", params=["known length", "stream"])
+@pytest.fixture(scope="module", params=["known length", "stream", "picture"])
 def small(
-    request: pytest.FixtureRequest, make_header: Make, random_codes: Make, encode: Make
+    request: pytest.FixtureRequest, make_header: Make, make_image_header: Make, random_codes: Make, encode: Make
 ) -> tuple[bytes, np.ndarray, Header]:
-    """A file of four full packets and a short one."""
-    codes = random_codes(make_header())
+    """A file of 18 frames: four full packets and a short one."""
+    header = make_image_header() if request.param == "picture" else make_header()
+    codes = random_codes(header)
     if request.param == "stream":
-        header = make_header(num_samples=None)
-        return encode(header, codes, make_header().num_samples), codes, header
-    return encode(make_header(), codes), codes, make_header()
+        stream = make_header(num_samples=None)
+        return encode(stream, codes, header.num_samples), codes, stream
+    return encode(header, codes), codes, header
 
 
 def flips(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -52,7 +54,7 @@ def test_every_flipped_bit_is_found(small: tuple, pipe: Make) -> None:
 
 def test_concealing_loses_only_the_damaged_packet(small: tuple) -> None:
     data, codes, header = small
-    end = len(data) - (13 if header.num_samples is None else 0)
+    end = len(data) - (13 if header.num_frames is None else 0)
     body = len(header.to_bytes())
     for place, flipped in flips(data):
         if not body <= place < end:  # the header and the end marker can't be missed
@@ -81,7 +83,7 @@ def test_concealing_in_a_pipe_never_gives_wrong_codes(small: tuple, pipe: Make) 
             # Only where boundaries hang on the damaged bytes: header; in a stream end marker, kinds, the short packet.
             index = packet_of(place, header)
             kind = (place - len(header.to_bytes())) % (5 + header.payload_bytes(4)) == 0
-            assert reader is None or (header.num_samples is None and (index >= 4 or kind))
+            assert reader is None or (header.num_frames is None and (index >= 4 or kind))
             continue
         lost = (found == -1).all(axis=(0, 1))
         assert found.shape == codes.shape
@@ -95,9 +97,10 @@ def test_every_truncation_is_found_and_names_its_place(small: tuple, pipe: Make)
     for length in range(len(data)):
         place, whole = "truncated in the header" if length else "is empty", 0
         if length >= body:
-            index = 5 if length >= len(data) - 13 and header.num_samples is None else packet_of(length, header)
+            index = 5 if length >= len(data) - 13 and header.num_frames is None else packet_of(length, header)
             whole = min(4 * index, 18)
-            place = rf"truncated in packet {index}.* at {whole / 50:.2f} s.* decode the {whole} frames before"
+            mend = f"decode the {whole} frames before" if isinstance(header, AudioHeader) else "encode it again"
+            place = rf"truncated in packet {index}.* at {header.place(whole)} .* {mend}"
         for source in (io.BytesIO(data[:length]), pipe(data[:length])):
             with pytest.raises(BadCodesError, match=place):
                 read_codes(source)
@@ -110,20 +113,21 @@ def test_every_truncation_is_found_and_names_its_place(small: tuple, pipe: Make)
 def test_truncation_is_named_where_it_is_even_after_a_seek_beyond_it(small: tuple) -> None:
     data, _, header = small
     cut = data[: len(header.to_bytes()) + 5 + header.payload_bytes(4) + 1]
-    with pytest.raises(BadCodesError, match=r"truncated in packet 1.* at 0\.08 s.* decode the 4 frames before"):
+    with pytest.raises(BadCodesError, match=rf"truncated in packet 1.* at {header.place(4)} "):
         CodesReader(io.BytesIO(cut)).read(13, 14)
 
 
-def test_message_names_the_file_the_packet_and_its_seconds(small: tuple, tmp_path: Any) -> None:
+def test_message_names_the_file_the_packet_and_its_place(small: tuple, tmp_path: Any) -> None:
     data, _, header = small
     size = 5 + header.payload_bytes(4)
     damaged = bytearray(data)
     damaged[len(header.to_bytes()) + 2 * size + 9] ^= 1
     path = tmp_path / "talk.codes"
     path.write_bytes(damaged)
-    with pytest.raises(BadCodesError, match=r"talk\.codes: packet 2 of 5, 0\.16 to 0\.24 s, is damaged: its CRC-32"):
+    place = "rows 4 to 5" if isinstance(header, ImageHeader) else r"0\.16 to 0\.24 s"
+    with pytest.raises(BadCodesError, match=rf"talk\.codes: packet 2 of 5, {place}, is damaged: its CRC-32"):
         read_codes(path)
-    with CodesReader(path) as reader:  # other seconds are not touched by it
+    with CodesReader(path) as reader:  # other frames are not touched by it
         assert reader.read(12, 16).min() >= 0
 
 
@@ -133,18 +137,19 @@ def test_bytes_after_the_end_are_refused(small: tuple, pipe: Make) -> None:
         read_codes(pipe(data + b"\0"))
     # At the end of a seekable stream nothing but its marker is looked for: with bytes after it, it is read forwards.
     reader = CodesReader(io.BytesIO(data + b"\0"))
-    assert reader.num_samples == header.num_samples
+    assert reader.num_frames == header.num_frames
     with pytest.raises(BadCodesError, match="bytes follow the end"):
         reader.read()
 
 
-def test_moved_and_foreign_packets_are_found(small: tuple, encode: Make, make_header: Make) -> None:
+def test_moved_and_foreign_packets_are_found(small: tuple, encode: Make) -> None:
     data, codes, header = small
     body, size = len(header.to_bytes()), 5 + header.payload_bytes(4)
     first, second = data[body : body + size], data[body + size : body + 2 * size]
     swapped = data[:body] + second + first + data[body + 2 * size :]
     assert [lost.index for lost in CodesReader(io.BytesIO(swapped)).verify()] == [0, 1]
-    other = encode(make_header(model="tony"), codes)
+    renamed = replace(header, model="tony")
+    other = encode(renamed, codes, 18 * 320 if header.num_frames is None else None)
     foreign = data[:body] + other[body : body + size] + data[body + size :]
     assert [lost.index for lost in CodesReader(io.BytesIO(foreign)).verify()] == [0]
 
@@ -184,8 +189,9 @@ def test_codes_beyond_their_codebook_are_damage_though_the_crc_is_right(make_hea
         read_codes(io.BytesIO(forged_packet(header, codes, spare=1)))
 
 
-def bombs(make_header: Make) -> dict[str, bytes]:
+def bombs(make_header: Make, make_image_header: Make) -> dict[str, bytes]:
     """Small files that claim to be huge, every CRC right."""
+    picture = make_image_header(height=2**32 - 1, width=2**32 - 1, stride=1, frames_per_packet=40000)
     huge = make_header(num_samples=2**60)
     wide = make_header(num_samples=2**64 - 2, frames_per_packet=40000, sample_rate=1, hop_length=1)
     stream = make_header(num_samples=None, frames_per_packet=40000)
@@ -195,17 +201,18 @@ def bombs(make_header: Make) -> dict[str, bytes]:
         "samples": huge.to_bytes(),
         "samples and packets": wide.to_bytes() + b"P" + bytes(70),
         "end marker": stream.to_bytes() + encode_end(crc, packets, 2**60),
+        "picture": picture.to_bytes() + b"P" + bytes(70),
         "short packet": stream.to_bytes() + b"S" + struct.pack("<H", 39999) + bytes(70),
     }
 
 
-@pytest.mark.parametrize("name", ["samples", "samples and packets", "end marker", "short packet"])
+@pytest.mark.parametrize("name", ["samples", "samples and packets", "end marker", "picture", "short packet"])
 @pytest.mark.parametrize("on_damage", ["raise", "conceal"])
 @pytest.mark.parametrize("seekable", [True, False])
 def test_no_claim_in_a_file_makes_the_reader_allocate(
-    name: str, on_damage: Any, seekable: bool, make_header: Make, pipe: Make
+    name: str, on_damage: Any, seekable: bool, make_header: Make, make_image_header: Make, pipe: Make
 ) -> None:
-    data = bombs(make_header)[name]
+    data = bombs(make_header, make_image_header)[name]
     assert len(data) < 150
     tracemalloc.start()
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiovq.bitstream import CodesReader, CodesWriter, Header
+from audiovq.bitstream import AudioHeader, CodesReader, CodesWriter, Header, ImageHeader
 from audiovq.bitstream.header import MAX_CODEBOOK_SIZE, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, VERSION
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "codes-format.md").read_text(encoding="utf-8")
@@ -23,16 +23,16 @@ def parse(vector: tuple[str, str]) -> tuple[Header, np.ndarray, int | None, byte
     fields = case["header"]
     for name in {"fingerprint", "global_code"} & fields.keys():
         fields[name] = bytes.fromhex(fields[name])
-    header = Header(**fields)
-    codes = np.array(case["codes"], np.int64)
+    header: Header = ImageHeader(**fields) if "height" in fields else AudioHeader(**fields)
+    codes = np.array(case["codes"], np.int64).reshape(header.channels, header.num_quantizers, -1)
     return header, codes, case.get("stream_num_samples"), bytes.fromhex(re.sub(r"(?m)^[0-9a-f]{4}  ", "", vector[1]))
 
 
-def test_document_has_its_three_vectors() -> None:
-    assert len(VECTORS) == 3 == DOCUMENT.count("```hexdump")
+def test_document_has_its_four_vectors() -> None:
+    assert len(VECTORS) == 4 == DOCUMENT.count("```hexdump")
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=["known length", "stream", "empty"])
+@pytest.mark.parametrize("vector", VECTORS, ids=["known length", "stream", "empty", "picture"])
 def test_vector_is_written_and_read_as_documented(vector: tuple[str, str]) -> None:
     header, codes, num_samples, data = parse(vector)
     file = io.BytesIO()

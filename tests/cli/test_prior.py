@@ -117,9 +117,9 @@ def test_an_ablation_leaves_a_table_json_and_a_figure(tmp_path, run):
 
 def write_tiny_codes(folder, seed):
     """Ten files of 40 frames, K = 8 at 50 Hz."""
-    from audiovq.bitstream import Header, write_codes
+    from audiovq.bitstream import AudioHeader, write_codes
 
-    header = Header(model="tiny", fingerprint=bytes(8), sample_rate=16000, channels=1, num_samples=40 * 320,
+    header = AudioHeader(model="tiny", fingerprint=bytes(8), sample_rate=16000, channels=1, num_samples=40 * 320,
                     model_sample_rate=16000, hop_length=320, frames_per_packet=50, codebook_sizes=(8,))  # fmt: skip
     folder.mkdir()
     for i in range(10):

@@ -29,10 +29,22 @@ def folders(place: Path) -> list[str]:
     return [f"--data-dir={place}/data", f"--dump-dir={place}/dump", f"--exp-dir={place}/exp"]
 
 
+def recipes_of(stages: str) -> list[Path]:
+    """The folders of the recipes that share a file of stages."""
+    found = sorted(path for path in ROOT.glob("egs/*/*/run.sh") if f"recipes/{stages}.sh" in path.read_text())
+    return [path.parent for path in found]
+
+
 @pytest.fixture(scope="session")
 def recipes() -> list[Path]:
-    """The folders of all recipes."""
-    return sorted(path.parent for path in ROOT.glob("egs/*/*/run.sh"))
+    """The folders of the recipes of sound."""
+    return recipes_of("codec")
+
+
+@pytest.fixture(scope="session")
+def image_recipes() -> list[Path]:
+    """The folders of the recipes of pictures."""
+    return recipes_of("image")
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,14 @@
 """Configuration: typed, frozen, and strict about what it does not know."""
 
+import re
+
 import pytest
 import yaml
 
 from audiovq.errors import ConfigError
-from audiovq.train.config import load_config
+from audiovq.train.config import ExperimentConfig, load_config
+from audiovq.train.experiment import load_experiment
+from audiovq.train.image_config import ImageExperimentConfig
 
 from .conftest import tiny_tree
 
@@ -75,5 +79,15 @@ def test_a_config_is_frozen(path):
 def test_every_recipe_configuration_is_valid(request):
     paths = sorted(request.config.rootpath.glob("egs/*/*/conf/*.yaml"))
     assert paths
+    kinds = {type(load_experiment(path)) for path in paths}
+    assert kinds == {ExperimentConfig, ImageExperimentConfig}
+
+
+def test_every_change_fits_the_configuration_it_is_laid_over(request):
+    """A file that builds on others names them in its first line: `# After a.yaml, b.yaml: ...`."""
+    paths = sorted(request.config.rootpath.glob("egs/*/vqvae/conf/changes/*.yaml"))
+    assert paths
     for path in paths:
-        load_config(path)
+        first = path.read_text().splitlines()[0]
+        before = re.findall(r"\w+\.yaml", first.partition(":")[0]) if first.startswith("# After") else []
+        load_experiment(path.parents[1] / "vqvae.yaml", changes=[*(path.parent / name for name in before), path])

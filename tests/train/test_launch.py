@@ -15,6 +15,8 @@ import torch
 import yaml
 
 from audiovq.audio import AudioVQVAE
+from audiovq.data.corpus import open_corpus
+from audiovq.data.segments import SegmentBatches
 from audiovq.errors import ConfigError, OutputError
 from audiovq.train import record, run
 from audiovq.train.config import parse_config
@@ -43,8 +45,8 @@ class Note(pl.Callback):
         state = b"".join(v.contiguous().numpy().tobytes() for k, v in sorted(module.model.state_dict().items()))
         seen.append({"rows": rows, "weights": hashlib.sha256(state).hexdigest()})
 
-usual = run._callbacks
-run._callbacks = lambda *arguments: [Note(), *usual(*arguments)]
+usual = run.run_callbacks
+run.run_callbacks = lambda *arguments: [Note(), *usual(*arguments)]
 run.train(load_config(sys.argv[1]), sys.argv[2], device="cpu")
 with open(f"{sys.argv[2]}/rank{os.environ.get('RANK', '0')}.json", "w") as file:
     json.dump(seen, file)
@@ -70,8 +72,8 @@ def test_two_processes_see_the_data_of_one_once_and_keep_the_same_weights(tiny_p
     first, second = start(tmp_path, tree, 2, "two")
     assert [step["weights"] for step in first] == [step["weights"] for step in second]
     assert len({step["weights"] for step in first}) == 6  # they move
-    batches = run.SegmentBatches(
-        [(run.open_corpus(tiny_pack, 8000), 1.0)], batch_size=4, segment_samples=512, seed=0, speakers=["a", "b"]
+    batches = SegmentBatches(
+        [(open_corpus(tiny_pack, 8000), 1.0)], batch_size=4, segment_samples=512, seed=0, speakers=["a", "b"]
     )
     for step, (a, b) in enumerate(zip(first, second, strict=True)):
         whole = [hash_of(row) for row in batches.batch(step)["waveform"]]
@@ -98,9 +100,9 @@ def die(config, exp_dir, when: str, step: int) -> None:
             raise Died
 
     setattr(Death, when, hook)
-    usual = run._callbacks
+    usual = run.run_callbacks
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_callbacks", lambda *arguments: [Death(), *usual(*arguments)])
+        patch.setattr(run, "run_callbacks", lambda *arguments: [Death(), *usual(*arguments)])
         with pytest.raises(Died):
             train(config, exp_dir, device="cpu")
 

@@ -51,9 +51,9 @@ def stop_at(step, config, exp_dir):
             if trainer.global_step == step:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    usual = run._callbacks
+    usual = run.run_callbacks
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_callbacks", lambda *args: [Interrupt(), *usual(*args)])
+        patch.setattr(run, "run_callbacks", lambda *args: [Interrupt(), *usual(*args)])
         train(config, exp_dir, device="cpu")
 
 

@@ -1,0 +1,151 @@
+"""`audiovq image encode` and `decode`: pictures to `.codes` files or an array of codes, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiovq.cli.batch import File, process
+from audiovq.cli.image_pictures import holds_many, refuse_pipes
+from audiovq.cli.options import set_threads, work_options
+from audiovq.cli.progress import Progress, step_bar
+from audiovq.errors import OutputError
+
+if TYPE_CHECKING:
+    from audiovq.bitstream import ImageHeader
+    from audiovq.codec import ImageCodec, ImageReport
+
+MODEL = "A model folder, a bundled name or a hub id."
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option("--model", required=True, help=MODEL)
+@work_options
+@click.pass_context
+def encode(
+    ctx: click.Context, source: str, target: str, model: str, device: str, threads: int | None, force: bool, quiet: bool
+) -> None:
+    """Encode pictures IN to codes OUT.
+
+    IN is a PNG, JPEG or WebP file of any size, or a directory, whose tree is mirrored into the directory OUT as .codes
+    files.
+
+    With OUT.npy, IN is whatever `audiovq image pack` takes, its pictures of one size; their codes become one array of
+    integers [N, Q, H, W], and their classes, if they have any, lines of <item> <class> in OUT.labels.txt: what
+    `audiovq prior fit --layout grid` takes as codes and --utt2spk.
+    """
+    refuse_pipes(source, target)
+    from audiovq.codec import ImageCodec, encode_image
+    from audiovq.data.image_files import SUFFIXES
+
+    to_array = target.endswith(".npy")
+    if holds_many(source) and not to_array:
+        raise click.UsageError(f"{source}: its pictures become one array of codes: name OUT.npy")
+    set_threads(threads)
+    codec = ImageCodec.from_pretrained(model, device)
+    if to_array:
+        _encode_array(codec, source, Path(target), force=force, quiet=quiet)
+        return
+
+    def work(source: File, target: File, progress: Progress) -> ImageReport:
+        assert isinstance(source, Path)
+        assert isinstance(target, Path)
+        return encode_image(codec, source, target, force=force)
+
+    debug = ctx.find_root().params["debug"]
+    process(source, target, work, suffixes=sorted(SUFFIXES), new_suffix=".codes", quiet=quiet, debug=debug)
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option("--model", help=f"{MODEL} Instead of the model that the file names.")
+@click.option("--allow-mismatch", is_flag=True, help="Decode with --model although another model made the codes.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of a PixelCNN decoder.")
+@click.option("--conceal", is_flag=True, help="Grey instead of an error where a packet is damaged.")
+@work_options
+@click.pass_context
+def decode(
+    ctx: click.Context,
+    source: str,
+    target: str,
+    model: str | None,
+    allow_mismatch: bool,
+    seed: int,
+    conceal: bool,
+    device: str,
+    threads: int | None,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Decode codes IN to pictures OUT (.png), of the size that went in.
+
+    IN is a .codes file, or a directory, whose tree is mirrored into the directory OUT.
+    """
+    refuse_pipes(source, target)
+    from audiovq.bitstream import CodesReader, as_image
+    from audiovq.codec import ImageCodec, decode_image
+
+    set_threads(threads)
+    options: dict[str, Any] = {"allow_mismatch": allow_mismatch, "seed": seed, "conceal": conceal}
+    codecs: dict[str, ImageCodec] = {}  # the files of a tree may come from several models
+    if model is not None:
+        codecs["--model"] = ImageCodec.from_pretrained(model, device)
+
+    def codec_for(header: ImageHeader) -> ImageCodec:
+        name = header.model if model is None else "--model"
+        if name not in codecs:
+            codecs[name] = ImageCodec.for_header(header, device)
+        return codecs[name]
+
+    def work(source: File, target: File, progress: Progress) -> ImageReport:
+        assert isinstance(source, Path)
+        assert isinstance(target, Path)
+        with CodesReader(source) as reader:
+            codec = codec_for(as_image(reader.header, str(source)))
+        return decode_image(codec, source, target, force=force, **options)
+
+    debug = ctx.find_root().params["debug"]
+    process(source, target, work, suffixes=[".codes"], new_suffix=".png", quiet=quiet, debug=debug)
+
+
+def _encode_array(codec: ImageCodec, source: str, target: Path, *, force: bool, quiet: bool) -> None:
+    """All pictures of a source as one array of codes, and their classes beside it."""
+    import numpy as np
+
+    from audiovq.bitstream.collection import array_item
+    from audiovq.codec.image_files import in_channels
+    from audiovq.data.files import atomic_output
+    from audiovq.data.images import open_images
+
+    labels = target.with_suffix(".labels.txt")
+    if labels.exists() and not force:
+        raise OutputError(f"{labels}: exists already; use --force to overwrite it")
+    with atomic_output(target, force=force) as temporary:
+        opened = open_images(source)
+        if opened.labels is not None and len(target.stem.split()) != 1:
+            raise OutputError(f"{target}: items are named after it in {labels.name}; choose a name without spaces")
+        pictures = opened.images
+        if codec.channels == 1:
+            pictures = np.stack([in_channels(picture, 1) for picture in pictures])
+        with step_bar("encode", "picture") as progress:
+            codes = codec.encode_many(pictures, progress)
+        np.save(temporary, codes)
+        _write_labels(labels, [array_item(target.stem, i) for i in range(len(opened))], opened.labels)
+    if not quiet:
+        click.echo(f"{source} -> {target}: {codes.dtype} {list(codes.shape)}", err=True)
+
+
+def _write_labels(path: Path, items: list[str], labels: list[str] | None) -> None:
+    from audiovq.data.files import atomic_output
+
+    if labels is None:
+        path.unlink(missing_ok=True)  # those of other pictures
+        return
+    with atomic_output(path, force=True) as temporary:
+        lines = [f"{item} {label}\n" for item, label in zip(items, labels, strict=True)]
+        temporary.write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,74 @@
+"""What `audiovq image` takes for pictures: files, folder trees, packs and arrays, each picture with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audiovq.errors import BadDataError
+
+if TYPE_CHECKING:
+    from audiovq.codec.image_codec import Pixels
+
+ARRAYS = (".npy", ".npz")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture by its name; `read` gives its pixels `[C, H, W]`."""
+
+    name: str
+    read: Callable[[], Pixels]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]:
+    """The pictures that `source` stands for, names of those in a folder or pack relative to it.
+
+    channels: 1 makes them grey.
+    limit: no more than so many, spread evenly.
+
+    Raises BadDataError where there are none.
+    """
+    from audiovq.codec.image_files import in_channels, read_picture
+    from audiovq.data.image_files import SUFFIXES
+    from audiovq.data.image_sources import open_source
+    from audiovq.data.images import spread
+
+    path = Path(source)
+    if holds_many(source):
+        opened = open_source(path)
+
+        def read(number: int) -> Pixels:
+            picture = opened.read(number)
+            assert picture is not None  # none is too small where no size is asked for
+            return in_channels(picture.pixels, channels)
+
+        numbers = spread(len(opened.names), limit)
+        return [Entry(opened.names[number], lambda number=number: read(number)) for number in numbers]  # type: ignore[misc]
+    if not path.is_dir():
+        return [Entry(source, lambda: read_picture(path, channels))]
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise BadDataError(f"{source}: holds no file that ends in {', '.join(sorted(SUFFIXES))}; check the path")
+    chosen = [files[number] for number in spread(len(files), limit)]
+    return [Entry(str(p.relative_to(path)), lambda p=p: read_picture(p, channels)) for p in chosen]  # type: ignore[misc]
+
+
+def holds_many(source: str) -> bool:
+    """Whether it is a pack or an array of pictures."""
+    from audiovq.data.image_pack import read_meta
+
+    return Path(source).suffix.lower() in ARRAYS or read_meta(Path(source)) is not None
+
+
+def refuse_pipes(*names: str) -> None:
+    """Wrong usage for `-`."""
+    if "-" in names:
+        raise click.UsageError("pictures are read from files and written to files; `audiovq image` has no pipes")

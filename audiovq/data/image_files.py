@@ -1,0 +1,72 @@
+"""Reading one picture file (PNG, JPEG, WebP) into an array, and whether its format lost anything.
+
+Pixels become RGB: grey ones three equal channels, palettes and CMYK by Pillow's rules. Transparency is dropped, and the
+orientation that a camera notes beside the pixels is not applied (torchvision does neither).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from audiovq.errors import BadDataError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+FORMATS = ("PNG", "JPEG", "WEBP")
+_WEBP_CHUNKS_READ = 4096
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """The picture as uint8 `[3, H, W]`; BadDataError as `open_rgb`."""
+    return to_array(open_rgb(path)[0])
+
+
+def open_rgb(path: str | Path) -> tuple[Image.Image, bool]:
+    """The decoded picture in mode RGB, and whether its file's format is lossy.
+
+    Raises BadDataError for a file that is missing, damaged, cut short or of another format, and for 16-bit pixels,
+    which 8 bits can't hold.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, and of palettes with transparency
+            with Image.open(path, formats=FORMATS) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise BadDataError(f"{path}: has pixels of more than 8 bits; convert it to 8 bits first")
+                lossy = image.format == "JPEG" or (image.format == "WEBP" and _is_lossy_webp(Path(path)))
+                return image.convert("RGB"), lossy
+    except FileNotFoundError:
+        raise BadDataError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise BadDataError(f"{path}: is no PNG, JPEG or WebP picture; remove it or convert it") from None
+    # Pillow raises SyntaxError and ValueError too, depending on where a file is damaged.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise BadDataError(f"{path}: can't be decoded ({reason}); fetch it again or remove it") from None
+
+
+def to_array(image: Image.Image) -> NDArray[np.uint8]:
+    """A picture in mode RGB as uint8 `[3, H, W]`."""
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    """Whether a WebP file holds a VP8 chunk (lossy) rather than VP8L; Pillow doesn't say.
+
+    Chunks: four letters, length (32 bits, little-endian), content padded to an even length; the first at byte 12.
+    """
+    with path.open("rb") as file:
+        file.seek(12)
+        for _ in range(_WEBP_CHUNKS_READ):
+            head = file.read(8)
+            if len(head) < 8 or head[:4] == b"VP8L":
+                return False
+            if head[:4] in (b"VP8 ", b"ANMF"):  # a frame of an animation may be either: taken as lossy
+                return True
+            length = int.from_bytes(head[4:], "little")
+            file.seek(length + length % 2, 1)
+    return False

@@ -1,0 +1,55 @@
+"""Pictures into PNG files, one by one or many on a sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from audiovq.data.files import atomic_output
+from audiovq.errors import OutputError
+
+Pixels = NDArray[np.uint8]
+_GAP, _WHITE = 2, 255  # between the pictures of a sheet
+
+
+def as_image(pixels: Pixels) -> Image.Image:
+    """uint8 `[3, H, W]` or `[1, H, W]` for Pillow."""
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]))
+
+
+def write_png(path: str | Path, pixels: Pixels, *, force: bool = False) -> None:
+    """Write uint8 `[3, H, W]` or `[1, H, W]` as PNG, whole or not at all.
+
+    Raises OutputError for a path with another suffix, one that exists without `force`, or one not writable.
+    """
+    check_png(path)
+    with atomic_output(path, force=force) as temporary:
+        as_image(pixels).save(temporary, format="PNG")
+
+
+def check_png(path: str | Path) -> None:
+    """Raise OutputError unless the name ends in .png."""
+    if Path(path).suffix.lower() != ".png":
+        raise OutputError(f"{path}: can't write this kind of file; name it .png")
+
+
+def sheet(pictures: Sequence[Pixels], columns: int) -> Pixels:
+    """Pictures `[C, H, W]` of any size in rows of `columns`, white between them and beside smaller ones."""
+    height = max(picture.shape[1] for picture in pictures)
+    width = max(picture.shape[2] for picture in pictures)
+    rows = -(-len(pictures) // columns)
+    shape = (len(pictures[0]), rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP)
+    page = np.full(shape, _WHITE, np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * (height + _GAP), number % columns * (width + _GAP)
+        page[:, top : top + picture.shape[1], left : left + picture.shape[2]] = picture
+    return page
+
+
+def square_columns(count: int, group: int = 1) -> int:
+    """Columns, a multiple of `group`, that make a sheet of `count` pictures about as wide as high."""
+    return max(1, round(count**0.5 / group)) * group

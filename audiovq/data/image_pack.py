@@ -1,0 +1,196 @@
+"""Packed pictures on disk: all of one size in one array that is memory-mapped, with names, classes and what made them.
+
+`images.npy` is uint8 `[N, C, H, W]`, `index.tsv` has a line for each picture (name, class or nothing), `meta.json` the
+rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiovq.data.files import atomic_folder
+from audiovq.errors import BadDataError, OutputError
+
+FORMAT, VERSION = "audiovq-images", 1
+IMAGES, INDEX, META = "images.npy", "index.tsv", "meta.json"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: `pixels` uint8 `[C, H, W]`; `lossy` if it came from a JPEG or lossy WebP file."""
+
+    name: str
+    label: str | None
+    pixels: NDArray[np.uint8]
+    lossy: bool
+
+
+@dataclass(frozen=True)
+class ImagePack:
+    """Pictures of one size.
+
+    Attributes:
+        images: uint8 `[N, C, H, W]`; of a pack or a .npy file, mapped from disk and read-only.
+        names: one of each picture, unique.
+        labels: the class of each picture, or None if no picture has one.
+        lossy: some came from JPEG or lossy WebP files. Bits/dim of such pictures are lower than those of the originals
+            and must not be compared with them. A lossless file made from a lossy one can't be told.
+        source: where they came from, and what was done to them.
+    """
+
+    images: NDArray[np.uint8]
+    names: list[str]
+    labels: list[str] | None
+    lossy: bool
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(C, H, W)` of each picture."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels that occur, sorted."""
+        return sorted(set(self.labels or ()))
+
+    def pictures(self) -> Iterator[Picture]:
+        for number, name in enumerate(self.names):
+            yield Picture(name, self.labels[number] if self.labels else None, self.images[number], self.lossy)
+
+    @classmethod
+    def open(cls, path: str | Path) -> ImagePack:
+        """Map a pack that `write_pack` wrote; BadDataError if `path` is none, or an incomplete one."""
+        path = Path(path)
+        meta = read_meta(path)
+        if meta is None:
+            raise BadDataError(f"{path}: is no image pack (no {META}); make one with `audiovq image pack`")
+        try:
+            images = np.load(path / IMAGES, mmap_mode="r", allow_pickle=False)
+            rows = [line.split("\t") for line in (path / INDEX).read_text("utf-8").split("\n")[:-1]]
+            names, labels = [row[0] for row in rows], [row[1] for row in rows]
+        except (OSError, ValueError, IndexError) as error:
+            raise BadDataError(f"{path}: the pack is damaged ({error}); pack it again") from None
+        if images.dtype != np.uint8 or list(images.shape) != [len(rows), *meta["shape"]]:
+            raise BadDataError(
+                f"{path}: {IMAGES} holds {images.dtype} {images.shape}, {META} and {INDEX} say"
+                f" uint8 {(len(rows), *meta['shape'])}; pack it again"
+            )
+        return cls(images, names, labels if any(labels) else None, meta["lossy"], meta["source"])
+
+
+def write_pack(folder: str | Path, pictures: Iterable[Picture], *, source: str, force: bool = False) -> ImagePack:
+    """Write pictures as they come, none kept in memory, and return the finished pack.
+
+    Raises BadDataError if there are none, if one has another size than the first, if two share a name, or if only some
+    have a class; OutputError if `folder` exists and `force` is false, or if it holds anything but a pack.
+    """
+    folder = Path(folder)
+    check_replaceable(folder, force)
+    with atomic_folder(folder) as temporary:
+        with (temporary / IMAGES).open("wb") as images, (temporary / INDEX).open("w", encoding="utf-8") as index:
+            writer = _Writer(images)
+            for picture in pictures:
+                writer.add(picture)
+                index.write(f"{picture.name}\t{picture.label or ''}\n")
+            writer.finish(source)
+        meta = {
+            "format": FORMAT,
+            "version": VERSION,
+            "count": len(writer.names),
+            "shape": writer.shape,
+            "lossy": writer.lossy,
+            "classes": sorted(writer.classes),
+            "source": source,
+        }
+        (temporary / META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    return ImagePack.open(folder)
+
+
+def read_meta(path: Path) -> dict[str, Any] | None:
+    """The `meta.json` of a pack, None if `path` is no pack; BadDataError if it is one of an unknown version."""
+    try:
+        meta = json.loads((path / META).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        return None
+    if meta.get("version") != VERSION:
+        raise BadDataError(f"{path}: of version {meta.get('version')}, this audiovq reads {VERSION}; pack again")
+    return meta
+
+
+def check_replaceable(folder: Path, force: bool) -> None:
+    """OutputError if `folder` exists and `force` is false, or if it holds anything but a pack."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else None
+    if there == set():
+        return
+    if there is None or not there <= {IMAGES, INDEX, META}:
+        raise OutputError(f"{folder}: exists and is no image pack; choose another name")
+    if not force:
+        raise OutputError(f"{folder}: exists already; use --force to replace it")
+
+
+class _Writer:
+    """Appends pictures to an .npy file whose length is known only at its end, checking each."""
+
+    def __init__(self, file: BinaryIO):
+        self.names: set[str] = set()
+        self.classes: set[str] = set()
+        self.shape: tuple[int, ...] = ()
+        self.lossy = False
+        self._labelled = 0
+        self._file = file
+
+    def add(self, picture: Picture) -> None:
+        if not self.names:
+            self.shape = picture.pixels.shape
+            self._write_header()  # numpy leaves room in it for a longer first axis
+        if picture.pixels.shape != self.shape:
+            raise BadDataError(
+                f"{picture.name}: is {_describe(picture.pixels.shape)}, those before are {_describe(self.shape)};"
+                " make all one size with --size"
+            )
+        if picture.name in self.names:
+            raise BadDataError(f"{picture.name}: two pictures have this name; rename one")
+        if any(sign in f"{picture.name}{picture.label or ''}" for sign in "\t\n\r"):
+            raise BadDataError(f"{picture.name!r}: has a tab or a line break in its name or class; rename it")
+        self.names.add(picture.name)
+        self.lossy |= picture.lossy
+        if picture.label:
+            self.classes.add(picture.label)
+            self._labelled += 1
+        self._file.write(np.ascontiguousarray(picture.pixels).tobytes())
+
+    def finish(self, source: str) -> None:
+        if not self.names:
+            raise BadDataError(f"{source}: no picture is left to pack")
+        if 0 < self._labelled < len(self.names):
+            raise BadDataError(f"{source}: {len(self.names) - self._labelled} of {len(self.names)} have no class")
+        end = self._file.tell()
+        self._file.seek(0)
+        self._write_header()
+        self._file.seek(end)
+
+    def _write_header(self) -> None:
+        shape = (len(self.names), *self.shape)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def _describe(shape: tuple[int, ...]) -> str:
+    channels, height, width = shape
+    return f"{width} x {height} x {channels}"

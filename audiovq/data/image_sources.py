@@ -1,0 +1,222 @@
+"""Where pictures come from: folders of files, arrays, the official CIFAR-10 files, packs. All are read lazily.
+
+A source yields pictures by number, so that any of them can be limited, resized and packed in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from audiovq.data.image_files import SUFFIXES, open_rgb, to_array
+from audiovq.data.image_pack import ImagePack, Picture, read_meta
+from audiovq.data.image_resize import Resize, resize
+from audiovq.errors import BadDataError
+
+SourceFormat = Literal["auto", "folder", "array", "cifar10", "pack"]
+FORMATS: tuple[str, ...] = get_args(SourceFormat)
+Split = Literal["train", "test"]
+CIFAR10_FOLDER = "cifar-10-batches-py"
+
+
+class PictureSource(Protocol):
+    """Pictures by number."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def read(self, number: int, size: int | None = None, how: Resize = "bicubic") -> Picture | None:
+        """The picture, made size x size if a size is given; None if one of its sides is below that."""
+        ...
+
+
+def open_source(
+    path: str | Path, kind: SourceFormat = "auto", *, split: Split = "train", labels: str | Path | None = None
+) -> PictureSource:
+    """The pictures at `path`.
+
+    kind: what is there; auto looks. folder: PNG, JPEG and WebP files in any depth, sorted by path; below two or more
+        sub-folders, the class is the first one's name (ImageFolder). array: an .npy or .npz file, uint8, NHWC or NCHW
+        with one or three channels; an .npz has them as `images` or alone, with `labels` beside. cifar10: the official
+        Python files, whose MD5 torchvision checks. pack: what `write_pack` wrote.
+    split: which part of CIFAR-10; the others have none.
+    labels: a text file with a file name and its class on each line, and more or nothing behind (tiny-imagenet's
+        val_annotations.txt).
+
+    Raises BadDataError naming the file and the mend.
+    """
+    path = Path(path)
+    if kind == "auto":
+        kind = _detect(path)
+    match kind:
+        case "folder":
+            return FolderSource.find(path, None if labels is None else read_labels(labels))
+        case "array":
+            source = ArraySource(_read_array(path))
+        case "cifar10":
+            source = ArraySource(_read_cifar10(path, split))
+        case _:
+            source = ArraySource(ImagePack.open(path))
+    return source if labels is None else source.labelled(read_labels(labels), Path(labels))
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Picture files below `root`; `names` are their paths below it."""
+
+    root: Path
+    names: Sequence[str]
+    labels: Sequence[str] | None
+
+    @classmethod
+    def find(cls, root: Path, labels: dict[str, str] | None = None) -> FolderSource:
+        """Every picture file below `root`, hidden ones left out, links followed."""
+        if not root.is_dir():
+            raise BadDataError(f"{root}: no such folder")
+        names = []
+        for folder, below, files in os.walk(root, followlinks=True):
+            below[:] = [name for name in below if not name.startswith(".")]
+            names += [
+                Path(folder, name).relative_to(root).as_posix()
+                for name in files
+                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+            ]
+        if not names:
+            raise BadDataError(f"{root}: holds no {', '.join(sorted(SUFFIXES))} file")
+        names.sort()
+        if labels is not None:
+            return cls(root, names, _look_up(names, labels, root))
+        firsts = [name.partition("/")[0] if "/" in name else None for name in names]
+        if None in firsts and any(firsts):
+            raise BadDataError(
+                f"{root / names[firsts.index(None)]}: lies beside folders of pictures; move it into one, its class"
+            )
+        # One folder tells no classes apart: tiny-imagenet's val/images is such.
+        return cls(root, names, [str(first) for first in firsts] if len(set(firsts)) > 1 else None)
+
+    def read(self, number: int, size: int | None = None, how: Resize = "bicubic") -> Picture | None:
+        image, lossy = open_rgb(self.root / self.names[number])
+        pixels = to_array(image) if size is None else resize(image, size, how)
+        label = self.labels[number] if self.labels else None
+        return None if pixels is None else Picture(self.names[number], label, pixels, lossy)
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Pictures that are an array already."""
+
+    pack: ImagePack
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.pack.names
+
+    def labelled(self, labels: dict[str, str], path: Path) -> ArraySource:
+        return ArraySource(replace(self.pack, labels=_look_up(self.pack.names, labels, path)))
+
+    def read(self, number: int, size: int | None = None, how: Resize = "bicubic") -> Picture | None:
+        pixels: NDArray[np.uint8] | None = self.pack.images[number]
+        if size is not None:
+            pixels = resize(Image.fromarray(self.pack.images[number].transpose(1, 2, 0)), size, how)
+        label = self.pack.labels[number] if self.pack.labels else None
+        return None if pixels is None else Picture(self.pack.names[number], label, pixels, self.pack.lossy)
+
+
+def read_labels(path: str | Path) -> dict[str, str]:
+    """The first two fields of each line, by tabs where there are any, else by white space."""
+    labels = {}
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDataError(f"{path}: can't be read ({error})") from None
+    for number, line in enumerate(lines, start=1):
+        fields = line.split("\t") if "\t" in line else line.split()
+        if not fields:
+            continue
+        if len(fields) < 2 or not fields[0] or not fields[1]:
+            raise BadDataError(f"{path}:{number}: has no file name and class; write them with a tab between")
+        labels[fields[0]] = fields[1]
+    return labels
+
+
+def _look_up(names: Sequence[str], labels: dict[str, str], where: Path) -> list[str]:
+    """The class of each name, by its whole path or by its last part."""
+    found = [labels.get(name) or labels.get(name.rpartition("/")[2]) for name in names]
+    missing = [name for name, label in zip(names, found, strict=True) if label is None]
+    if missing:
+        raise BadDataError(f"{where}: the labels lack {len(missing)} of {len(names)} pictures, {missing[0]} first")
+    return [str(label) for label in found]
+
+
+def _detect(path: Path) -> SourceFormat:
+    if path.suffix.lower() in (".npy", ".npz"):
+        return "array"
+    if path.name == CIFAR10_FOLDER or (path / CIFAR10_FOLDER).is_dir():
+        return "cifar10"
+    return "folder" if read_meta(path) is None else "pack"
+
+
+def _read_array(path: Path) -> ImagePack:
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                images, labels = _of_npz(path, loaded)
+        else:
+            images, labels = loaded, None
+    except FileNotFoundError:
+        raise BadDataError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise BadDataError(f"{path}: can't be read as arrays ({error}); save it again with numpy.save") from None
+    images = _channels_first(path, images)
+    if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iuU"):
+        raise BadDataError(f"{path}: labels are {labels.dtype} {labels.shape}, wanted is one number or text a picture")
+    names = [f"{number:07d}" for number in range(len(images))]
+    return ImagePack(images, names, None if labels is None else [str(x) for x in labels.tolist()], False, str(path))
+
+
+def _of_npz(path: Path, arrays: np.lib.npyio.NpzFile) -> tuple[NDArray[np.uint8], NDArray[np.generic] | None]:
+    names = [name for name in arrays.files if name != "labels"]
+    if "images" not in names and len(names) != 1:
+        raise BadDataError(f"{path}: holds {', '.join(arrays.files)}; name the pictures `images`, the classes `labels`")
+    images = arrays["images" if "images" in names else names[0]]
+    return images, arrays["labels"] if "labels" in arrays.files else None
+
+
+def _channels_first(path: Path, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As `[N, 3, H, W]`; grey ones become three equal channels without being copied."""
+    if images.dtype != np.uint8:
+        raise BadDataError(f"{path}: holds {images.dtype}; save the pictures as uint8, 0 to 255")
+    if images.ndim != 4:
+        raise BadDataError(f"{path}: holds {images.ndim} axes; wanted are [N, H, W, C] or [N, C, H, W]")
+    first, last = images.shape[1] in (1, 3), images.shape[3] in (1, 3)
+    if first == last:
+        raise BadDataError(f"{path}: no one axis of {images.shape} is the 1 or 3 channels; save [N, H, W, 3]")
+    images = images if first else images.transpose(0, 3, 1, 2)
+    return np.broadcast_to(images, (len(images), 3, *images.shape[2:]))
+
+
+def _read_cifar10(path: Path, split: Split) -> ImagePack:
+    try:
+        from torchvision.datasets import CIFAR10
+    except ImportError:
+        raise BadDataError(
+            f"{path}: torchvision reads the official CIFAR-10 files; install it with pip install 'audiovq[image]'"
+        ) from None
+    root = path.parent if path.name == CIFAR10_FOLDER else path
+    try:
+        data = CIFAR10(str(root), train=split == "train", download=False)
+    except RuntimeError:
+        raise BadDataError(
+            f"{root / CIFAR10_FOLDER}: missing, cut or changed (by MD5); unpack cifar-10-python.tar.gz in {root}"
+        ) from None
+    images = data.data.transpose(0, 3, 1, 2)
+    names = [f"{split}-{number:05d}" for number in range(len(images))]
+    return ImagePack(images, names, [data.classes[label] for label in data.targets], False, f"{path}, {split}")

@@ -1,0 +1,149 @@
+"""Pictures for training and evaluation: `open_images` takes whatever holds them, `pack_images` leaves a pack on disk.
+
+A pack is mapped, a folder of files decoded anew each time it is opened, all of it into memory: pack what is large or
+read more than once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from audiovq.data.image_pack import ImagePack, Picture, check_replaceable, write_pack
+from audiovq.data.image_resize import Resize
+from audiovq.data.image_sources import ArraySource, SourceFormat, Split, open_source
+from audiovq.errors import BadDataError
+
+__all__ = ["ImagePack", "Picture", "duplicates", "open_images", "pack_images", "spread", "write_pack"]
+
+_AHEAD = 16  # pictures that each thread may be ahead of the one being written
+
+
+def open_images(
+    path: str | Path,
+    kind: SourceFormat = "auto",
+    *,
+    split: Split = "train",
+    labels: str | Path | None = None,
+    limit: int | None = None,
+    size: int | None = None,
+    how: Resize = "bicubic",
+) -> ImagePack:
+    """The pictures at `path` as uint8 `[N, 3, H, W]`.
+
+    kind, split, labels: as in `image_sources.open_source`.
+    limit: no more than so many, spread evenly over all.
+    size, how: make each size x size, as in `image_resize.resize`; without, all must be of one size.
+
+    Raises BadDataError naming the file and the mend; a picture with a side below `size` is one.
+    """
+    source = open_source(path, kind, split=split, labels=labels)
+    if isinstance(source, ArraySource) and limit is None and size is None:
+        return source.pack
+    pictures: list[Picture] = []
+    for number in spread(len(source.names), limit):
+        picture = source.read(number, size, how)
+        if picture is None:
+            raise BadDataError(f"{path}: {source.names[number]} has a side below {size} pixels; remove it or pack them")
+        if pictures and picture.pixels.shape != pictures[0].pixels.shape:
+            raise BadDataError(f"{path}: {picture.name} and {pictures[0].name} differ in size; make all one size")
+        pictures.append(picture)
+    return ImagePack(
+        np.stack([picture.pixels for picture in pictures]),
+        [picture.name for picture in pictures],
+        None if pictures[0].label is None else [str(picture.label) for picture in pictures],
+        any(picture.lossy for picture in pictures),
+        _description(path, size, how),
+    )
+
+
+def pack_images(
+    path: str | Path,
+    out: str | Path,
+    kind: SourceFormat = "auto",
+    *,
+    split: Split = "train",
+    labels: str | Path | None = None,
+    limit: int | None = None,
+    exclude: bool = False,
+    size: int | None = None,
+    how: Resize = "bicubic",
+    allow_lossy: bool = False,
+    nj: int = 1,
+    force: bool = False,
+) -> tuple[ImagePack, list[str]]:
+    """Pack the pictures at `path` in the folder `out`; returns the pack and the names of those too small for `size`.
+
+    The options are those of `open_images`, but that pictures with a side below `size` are left out, and that lossy
+    files are refused without `allow_lossy`. With `exclude`, all are packed but those that `limit` would choose, so that
+    the two packs part the pictures. `nj` threads decode; the pack does not depend on it, nor fill the memory.
+    Raises BadDataError, and OutputError as `write_pack`.
+    """
+    check_replaceable(Path(out), force)
+    source = open_source(path, kind, split=split, labels=labels)
+    too_small: list[str] = []
+
+    def pictures() -> Iterator[Picture]:
+        numbers = spread(len(source.names), limit)
+        if exclude:
+            chosen = set(numbers)
+            numbers = [number for number in range(len(source.names)) if number not in chosen]
+        found = _in_parallel(lambda number: source.read(number, size, how), numbers, nj)
+        bar = tqdm(found, total=len(numbers), desc=f"pack {Path(out).name}", unit="img", disable=None)
+        for number, picture in zip(numbers, bar, strict=True):
+            if picture is None:
+                too_small.append(source.names[number])
+            elif picture.lossy and not allow_lossy:
+                raise BadDataError(
+                    f"{path}: {picture.name} is in a lossy format, and has fewer bits/dim than its original;"
+                    " --allow-lossy packs such files all the same, marked as lossy"
+                )
+            else:
+                yield picture
+
+    pack = write_pack(out, pictures(), source=_description(path, size, how), force=force)
+    return pack, too_small
+
+
+def duplicates(pack: ImagePack, other: ImagePack) -> list[tuple[str, str]]:
+    """Pairs of names of pictures in `pack` and in `other` with the same pixels; one pair a picture of `pack`."""
+    if pack.shape != other.shape:
+        raise BadDataError(f"pictures of {pack.shape} and {other.shape} can't be the same; pack both at one size")
+    known = {_digest(picture): picture.name for picture in other.pictures()}
+    matches = ((picture.name, known.get(_digest(picture))) for picture in pack.pictures())
+    return [(name, match) for name, match in matches if match is not None]
+
+
+def _digest(picture: Picture) -> bytes:
+    return hashlib.blake2b(picture.pixels.tobytes(), digest_size=16).digest()
+
+
+def spread(total: int, limit: int | None) -> Sequence[int]:
+    """Numbers of no more than `limit` out of `total`, spread evenly."""
+    return range(total) if limit is None or limit >= total else [n * total // limit for n in range(limit)]
+
+
+def _description(path: str | Path, size: int | None, how: Resize) -> str:
+    return str(path) if size is None else f"{path}, {size} x {size} by {how}"
+
+
+def _in_parallel(read: Callable[[int], Picture | None], numbers: Sequence[int], nj: int) -> Iterator[Picture | None]:
+    """`map(read, numbers)` in threads, in order, with no more than a few results waiting; Pillow frees the GIL."""
+    waiting: deque[Future[Picture | None]] = deque()
+    with ThreadPoolExecutor(nj) as pool:
+        try:
+            for number in numbers:
+                waiting.append(pool.submit(read, number))
+                if len(waiting) > _AHEAD * nj:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

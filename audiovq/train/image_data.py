@@ -1,0 +1,133 @@
+"""Batches of images, a pure function of (seed, step, rank): a resumed run sees what an unbroken one sees."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from audiovq.data.images import open_images, spread
+from audiovq.errors import BadDataError, ConfigError
+from audiovq.image.config import CodesConfig, ImageModelConfig
+from audiovq.train.image_config import ImageDataConfig, ImageExperimentConfig
+
+Batch = dict[str, Tensor]
+
+
+def open_grids(path: Path, model: ImageModelConfig) -> NDArray[Any]:
+    """What the model is trained on: integers `[N, C, H, W]`, memory-mapped where they lie in one file.
+
+    Raises BadDataError if they are of another size or range than the model's.
+    """
+    grids = _codes(path) if isinstance(model.input, CodesConfig) else open_images(path).images
+    wanted = (model.input.channels, model.height, model.width)
+    if len(grids) == 0 or grids.shape[1:] != wanted:
+        raise BadDataError(f"{path}: {len(grids)} of {list(grids.shape[1:])}; the model is for {list(wanted)}")
+    if isinstance(model.input, CodesConfig) and not 0 <= grids.min() <= grids.max() < model.input.values:
+        raise BadDataError(f"{path}: codes up to {grids.max()}; the model is for {model.input.values} values")
+    return grids
+
+
+def _codes(path: Path) -> NDArray[Any]:
+    try:
+        grids = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise BadDataError(
+            f"{path}: can't be read as an array of codes ({error}); audiovq image encode makes one"
+        ) from None
+    if grids.dtype.kind not in "iu" or grids.ndim not in (3, 4):
+        raise BadDataError(f"{path}: {grids.dtype} {list(grids.shape)}; codes are integers [N, H, W] or [N, Q, H, W]")
+    return grids[:, None] if grids.ndim == 3 else grids
+
+
+class ImageBatches(IterableDataset[Batch]):
+    """Endless batches from `start_step` on: `images` uint8 or int64 `[B, C, H, W]`; an epoch has each image once.
+
+    Args:
+        grids: `[N, C, H, W]`.
+        config, seed: of the run; rank, world_size: rank r of w gets the r-th of w equal parts of each batch.
+        start_step: the first batch's number.
+    """
+
+    def __init__(
+        self,
+        grids: NDArray[Any],
+        config: ImageDataConfig,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start_step: int = 0,
+    ) -> None:
+        if config.batch_size < 1 or config.batch_size % world_size:
+            raise ConfigError(f"data.batch_size: {config.batch_size} can't be shared evenly by {world_size} processes")
+        self.grids, self.flip, self.seed, self.start_step = grids, config.flip, seed, start_step
+        self.whole, self.local = config.batch_size, config.batch_size // world_size
+        self.offset = rank * self.local
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def __iter__(self) -> Iterator[Batch]:
+        step = self.start_step
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def batch(self, step: int) -> Batch:
+        """This rank's part of batch `step`."""
+        first = step * self.whole + self.offset
+        places = [divmod(i, len(self.grids)) for i in range(first, first + self.local)]
+        images = np.stack([self.grids[self._order(epoch)[i]] for epoch, i in places])
+        if self.flip:
+            # counter-based: stream `step` is reached at no cost
+            mirrored = np.random.Generator(np.random.Philox(key=self.seed, counter=step << 64)).random(self.whole) < 0.5
+            mine = mirrored[self.offset : self.offset + self.local]
+            images[mine] = images[mine][..., ::-1]
+        return {"images": as_tensor(images)}
+
+    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.Generator(np.random.Philox(key=self.seed + 1, counter=epoch << 64)).permutation(
+            len(self.grids)
+        )
+
+
+def as_tensor(grids: NDArray[Any]) -> Tensor:
+    """Pixels stay uint8; codes, which may be uint16, become int64."""
+    return torch.from_numpy(np.ascontiguousarray(grids if grids.dtype == np.uint8 else grids.astype(np.int64)))
+
+
+class ImageData(pl.LightningDataModule):
+    """Training batches from the step the trainer stands at, and fixed validation images."""
+
+    def __init__(self, config: ImageExperimentConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches from `trainer.global_step` on."""
+        trainer, data = self.trainer, self.config.data
+        batches = ImageBatches(
+            open_grids(data.root / data.train, self.config.model),
+            data,
+            seed=self.config.train.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            start_step=trainer.global_step if trainer else 0,
+        )
+        return DataLoader(batches, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The same images at every validation; the last batch may be short."""
+        data = self.config.data
+        grids = open_grids(data.root / data.valid, self.config.model)
+        chosen = spread(len(grids), data.valid_images)
+        batches = [
+            {"images": as_tensor(np.stack([grids[i] for i in chosen[k : k + data.batch_size]]))}
+            for k in range(0, len(chosen), data.batch_size)
+        ]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
