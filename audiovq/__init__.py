@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiovq.audio import AudioVQVAE
-    from audiovq.codec import Codec
+    from audiovq.codec import Codec, ImageCodec
     from audiovq.pretrained import load_model
     from audiovq.quantize import FSQ, ResidualVQ, VectorQuantizer, VQOutput
 
@@ -20,6 +20,7 @@ __all__ = [
     "FSQ",
     "AudioVQVAE",
     "Codec",
+    "ImageCodec",
     "ResidualVQ",
     "VQOutput",
     "VectorQuantizer",
@@ -31,6 +32,7 @@ _HOME = {
     "AudioVQVAE": "audiovq.audio",
     "Codec": "audiovq.codec",
     "FSQ": "audiovq.quantize",
+    "ImageCodec": "audiovq.codec",
     "ResidualVQ": "audiovq.quantize",
     "VQOutput": "audiovq.quantize",
     "VectorQuantizer": "audiovq.quantize",

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from audiovq.audio import AudioVQVAE
-from audiovq.bitstream import Header, write_codes
+from audiovq.bitstream import AudioHeader, write_codes
 from audiovq.data.pack import PackedCorpus
 from audiovq.pretrained import load_model
 from audiovq.quantize.kmeans import kmeans
@@ -38,7 +38,7 @@ def latents(model: AudioVQVAE, corpus: PackedCorpus, stack: int) -> list[torch.T
 
 def write(folder: Path, name: str, codes: torch.Tensor, codebook: torch.Tensor, model: AudioVQVAE, stack: int) -> None:
     """One utterance's codes `[F]`; the codebook's own fingerprint tells these codes from all others."""
-    header = Header(
+    header = AudioHeader(
         model=f"kmeans-{len(codebook)}",
         fingerprint=hashlib.sha256(codebook.numpy().tobytes()).digest()[:8],
         sample_rate=model.sample_rate,

@@ -35,6 +35,11 @@ fs=0
 min_duration=0.1
 max_duration=0.0
 baseline=${baseline:-false}
+prior_kind=transformer
+prior_conf=${prior_conf:-}
+prior_args=""
+prior_labels=${prior_labels:-speaker}
+top_p=1.0
 db_root=${db_root:-}
 download_dir=downloads
 data_dir=data
@@ -42,7 +47,7 @@ dump_dir=dump
 exp_dir=exp
 # shellcheck disable=SC2034  # parse_options reads these
 option_names="stage stop_stage nj threads num_nodes ngpu conf tag train_args resume checkpoint decoder bitrates num_eval
-pack fs min_duration max_duration baseline db_root download_dir data_dir dump_dir exp_dir ${corpus_options:-}"
+pack fs min_duration max_duration baseline prior_kind prior_conf prior_args prior_labels top_p db_root download_dir data_dir dump_dir exp_dir ${corpus_options:-}"
 # shellcheck disable=SC2034
 option_aliases="n_jobs=nj n_gpus=ngpu"
 # shellcheck disable=SC2034
@@ -57,8 +62,8 @@ Stages:
    2  train: EXP_DIR/TAG
    3  encode and reconstruct the set $eval_set
    4  give it other speakers' voices (a model with speakers)
-   5  train a prior over the codes (by hand yet: 'audiovq prior fit')
-   6  sample from the prior (by hand yet: 'audiovq prior sample')
+   5  encode the sets, fit priors over their codes and score them: EXP_DIR/TAG/prior_best
+   6  sample from the priors and score what is heard: EXP_DIR/TAG/{samples_best,samples.md}
    7  score: EXP_DIR/TAG/results.md and scores.json
 
 Options (relative paths count from the recipe's folder; _ and - are the same in names):
@@ -81,6 +86,11 @@ Options (relative paths count from the recipe's folder; _ and - are the same in 
   --fs HZ             sample rate, 0: that of conf                          [$fs]
   --min-duration S    leave out shorter training utterances                 [$min_duration]
   --max-duration S    leave out longer ones, 0: none                        [$max_duration]
+  --prior-kind KIND   wavenet, transformer, or a counted one                [$prior_kind]
+  --prior-conf FILE   configuration of the priors over the defaults         [${prior_conf:-none}]
+  --prior-args ARGS   more arguments of 'audiovq prior fit'                 [none]
+  --prior-labels LIST  what priors are told, one for each: \"speaker\", none [$prior_labels]
+  --top-p P           draw from the fewest codes of this probability        [$top_p]
   --db-root DIR       the corpus, never written to                          [db.sh: ${db_root:-none}]
   --download-dir DIR  where it is downloaded to                             [$download_dir]
   --data-dir DIR      where data directories go                             [$data_dir]
@@ -91,6 +101,8 @@ main() {
     parse_options "$@"
     # shellcheck disable=SC1091  # found at run time
     . "$AUDIOVQ_ROOT/recipes/stages.sh"
+    # shellcheck disable=SC1091  # found at run time
+    . "$AUDIOVQ_ROOT/recipes/training.sh"
     if [ "$num_nodes" -gt 1 ] && [ "$cmd_backend" != slurm ]; then
         _wrong_usage "option --num-nodes needs cmd_backend=slurm (cmd.sh), which is $cmd_backend"
     fi
@@ -115,8 +127,8 @@ main() {
     if runs 2 "train"; then stage_train; fi
     if runs 3 "encode and reconstruct"; then stage_decode reconstruct; fi
     if runs 4 "convert between speakers"; then stage_convert; fi
-    if runs 5 "train a prior"; then echo "by hand yet: audiovq prior fit, see docs/priors.md"; fi
-    if runs 6 "sample from the prior"; then echo "by hand yet: audiovq prior sample, see docs/priors.md"; fi
+    if runs 5 "priors"; then stage_prior; fi
+    if runs 6 "sample from the priors"; then stage_sample; fi
     if runs 7 "score"; then stage_score; fi
 }
 
@@ -191,48 +203,20 @@ stage_train() {
     fi
 }
 
-# Trains what `conf` describes to folder $1, with further arguments; ends the recipe if it was told to stop.
+# Trains what `conf` describes to folder $1, with further arguments.
 train_model() {
-    local folder=$1 words=() job=() device=cpu nproc=1 set files inputs training status=0
+    local folder=$1 words=() set files
     shift
     read -r -a words <<< "$train_args"
     files=("$conf")
     for set in $train_sets "$dev_set"; do
         if [ "$pack" = true ]; then files+=("$corpora/$set/index.json"); else files+=("$corpora/$set"/{wav.scp,utt2spk}); fi
     done
-    inputs=$(fingerprint "${files[@]}" "$fs" "$train_args" "$@")
-    if [ "$resume" = auto ] && [ -f "$folder/trained.json" ] && done_before "$folder/.done" "$inputs"; then return; fi
-    if [ "$ngpu" -gt 0 ]; then device=cuda nproc=$ngpu job=(--gpu "$ngpu"); fi
-    if [ "$cmd_backend" = slurm ]; then job+=(--num-nodes "$num_nodes"); fi
-    rm -f "$folder/log/train.pid"
-    $cuda_cmd "${job[@]}" --num-threads "$threads" "$folder/log/train.log" \
-        "$AUDIOVQ_ROOT/recipes/torchrun.sh" --nproc "$nproc" --num-nodes "$num_nodes" --pid-file "$folder/log/train.pid" \
-        train "$conf" --exp "$folder" --device "$device" --threads "$threads" --resume "$resume" \
-        -o "data.root=$corpora" -o "model.sample_rate=$fs" "$@" "${words[@]}" &
-    training=$!
-    trap 'pass_on "$folder/log/train.pid"' USR1 TERM
-    while kill -0 "$training" 2> /dev/null; do
-        status=0
-        wait "$training" || status=$?
-    done
-    trap - USR1 TERM
-    if [ "$status" -ne 0 ]; then exit "$status"; fi
-    if [ ! -f "$folder/trained.json" ]; then
-        echo "run.sh: stopped before the end of the training; the same command goes on" >&2
-        exit 75 # EX_TEMPFAIL: for a cluster to put it back into the queue
-    fi
+    run_training "$folder" "$(fingerprint "${files[@]}" "$fs" "$train_args" "$@")" "$conf" \
+        -o "data.root=$corpora" -o "model.sample_rate=$fs" "$@" "${words[@]}"
     if [ ! -d "$folder/models" ]; then
         fail "no model came out: train.max_steps has to lie beyond objective.quantize_from_step, when codes come in"
     fi
-    mark_done "$folder/.done" "$inputs"
-}
-
-# Tells the training (in a trap) whose torchrun.sh wrote file $1 to save and stop.
-# shellcheck disable=SC2329
-pass_on() {
-    local host="" pid=""
-    if [ -f "$1" ]; then read -r host pid < "$1"; fi
-    if [ "$host" = "$(hostname)" ]; then kill -USR1 "$pid"; fi
 }
 
 # Prints the data directory of what is decoded: all of the evaluation set, or --num-eval of it.
@@ -274,6 +258,125 @@ stage_convert() {
     else
         stage_decode convert
     fi
+}
+
+# Sets `priors`, the names of all that are fitted: "any" is told nothing. Counted ones can't be told anything, and a
+# model that knows no speakers can't say a code in the voice that a prior was told.
+name_priors() {
+    local label
+    priors=(any)
+    case $prior_kind in wavenet | transformer) ;; *) return ;; esac
+    for label in $prior_labels; do
+        case $label in
+            none) ;;
+            text) priors+=(text) ;;
+            speaker) if [ -f "$exp/spk2idx" ]; then priors+=(speaker); fi ;;
+            *) fail "--prior-labels: $label is neither text nor speaker" ;;
+        esac
+    done
+}
+
+# Prints the table of a data directory that says what prior $1 is told.
+label_table() {
+    case $1 in speaker) echo utt2spk ;; *) echo "$1" ;; esac
+}
+
+stage_prior() {
+    local set data name inputs
+    need "$model/config.json" 2
+    data=$(eval_data)
+    need "$exp/reconstruct_$checkpoint/$(basename "$data")/codes" 3
+    for set in $train_sets "$dev_set"; do encode_codes "$set"; done
+    name_priors
+    for name in "${priors[@]}"; do fit_prior "$name" "$data"; done
+}
+
+# The codes of all utterances of set $1.
+encode_codes() {
+    local data=$data_dir/$1 out=$exp/codes_$checkpoint/$1 inputs program=$AUDIOVQ_ROOT/recipes/resynthesize.py
+    need "$data/wav.scp" 0
+    inputs=$(fingerprint "$model/config.json" "$model/model.safetensors" "$data"/{wav.scp,segments,utt2spk} "$program")
+    if [ ! -d "$out" ]; then rm -f "$out.done"; fi
+    if done_before "$out.done" "$inputs"; then return; fi
+    rm -rf "$out.done" "$out.parts"
+    $decode_cmd JOB=1:"$nj" "$exp/log/encode_${checkpoint}_$1.JOB.log" \
+        python "$program" encode --model "$model" --data "$data" --out "$out" --job JOB --jobs "$nj"
+    python "$program" join --out "$out" --jobs "$nj"
+    mark_done "$out.done" "$inputs"
+    rm -rf "$out.parts"
+}
+
+# Fits prior $1 and scores it on the codes of data directory $2. A run that was interrupted goes on.
+fit_prior() {
+    local folder=$exp/prior_$checkpoint/$1 eval_codes words=() codes=() own=() scored=() device=cpu job=() inputs set
+    eval_codes=$exp/reconstruct_$checkpoint/$(basename "$2")
+    read -r -a words <<< "$prior_args"
+    for set in $train_sets; do codes+=("$exp/codes_$checkpoint/$set/codes"); done
+    inputs=$(fingerprint "$exp/codes_$checkpoint"/*.done "$eval_codes.done" "$prior_kind" "$prior_conf" "$prior_args")
+    if done_before "$folder/.done" "$inputs"; then return; fi
+    if [ ! -f "$folder/.begun" ] || [ "$(cat "$folder/.begun")" != "$inputs" ]; then
+        rm -rf "$folder"
+        mark_done "$folder/.begun" "$inputs"
+    fi
+    if [ "$1" != any ]; then
+        for set in $train_sets "$dev_set"; do cat "$data_dir/$set/$(label_table "$1")"; done > "$folder/labels"
+        own+=(--by-speaker --utt2spk "$folder/labels")
+        scored=(--utt2spk "$2/$(label_table "$1")")
+    fi
+    case $prior_kind in
+        wavenet | transformer)
+            if [ "$ngpu" -gt 0 ]; then device=cuda job=(--gpu 1); fi
+            own+=(--device "$device")
+            if [ -n "$prior_conf" ]; then own+=(--config "$prior_conf"); fi
+            ;;
+        *) own+=(--force) ;; # counted anew
+    esac
+    $cuda_cmd "${job[@]}" --num-threads "$threads" "$exp/log/prior_${checkpoint}_$1.log" \
+        python -m audiovq prior fit --kind "$prior_kind" --out "$folder" --threads "$threads" "${codes[@]}" \
+        --valid "$exp/codes_$checkpoint/$dev_set/codes" "${own[@]}" "${words[@]}"
+    $decode_cmd --num-threads "$threads" "$exp/log/prior_score_${checkpoint}_$1.log" \
+        python -m audiovq prior score "$folder" "$eval_codes/codes" --json "$folder/eval.json" --threads "$threads" \
+        "${scored[@]}"
+    mark_done "$folder/.done" "$inputs"
+}
+
+stage_sample() {
+    local data set name out=$exp/samples_$checkpoint inputs words=()
+    need "$model/config.json" 2
+    data=$(eval_data)
+    set=$(basename "$data")
+    name_priors
+    for name in "${priors[@]}"; do
+        need "$exp/prior_$checkpoint/$name/.done" 5
+        draw_samples "$name" "$data"
+    done
+    case " ${score_args:-} " in *" --templates "*) words=(--words) ;; esac
+    inputs=$(fingerprint "$out"/*.done "$data/wav.scp" "$AUDIOVQ_ROOT/recipes/score_samples.py")
+    if ! done_before "$out/.done" "$inputs"; then
+        $decode_cmd --num-threads "$threads" "$exp/log/score_samples_$checkpoint.log" \
+            python "$AUDIOVQ_ROOT/recipes/score_samples.py" --data "$data" --train "$data_dir/${train_sets%% *}" \
+            --reconstructed "$exp/reconstruct_$checkpoint/$set" --priors "$exp/prior_$checkpoint" --samples "$out" \
+            --out "$out" --threads "$threads" "${words[@]}" "${priors[@]}"
+        mark_done "$out/.done" "$inputs"
+    fi
+    cp "$out/results.md" "$exp/samples.md"
+    cat "$exp/samples.md"
+}
+
+# As many items from prior $1 as data directory $2 has utterances, with their lengths, labels and voices.
+draw_samples() {
+    local prior=$exp/prior_$checkpoint/$1 out=$exp/samples_$checkpoint/$1 codes inputs told=()
+    local program=$AUDIOVQ_ROOT/recipes/sample_codes.py
+    codes=$exp/reconstruct_$checkpoint/$(basename "$2")/codes
+    if [ "$1" != any ]; then told=(--labels "$2/$(label_table "$1")"); fi
+    inputs=$(fingerprint "$prior/.done" "$codes" "$program" "$top_p" "$decoder" "${told[@]}")
+    if [ ! -d "$out" ]; then rm -f "$out.done"; fi
+    if done_before "$out.done" "$inputs"; then return; fi
+    rm -f "$out.done"
+    $decode_cmd --num-threads "$threads" "$exp/log/sample_${checkpoint}_$1.log" \
+        python "$program" --prior "$prior" --model "$model" --data "$2" --codes "$codes" --out "$out" --top-p "$top_p" \
+        --threads "$threads" "${told[@]}" "${decode_args[@]}"
+    mark_done "$out.done" "$inputs"
 }
 
 stage_score() {

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""The utterances of a data directory through a model and back to sound, in their own voices or in others', in N jobs.
+"""The utterances of a data directory through a model and back to sound, or to codes only, in N jobs.
 
     resynthesize.py reconstruct --model exp/vqvae/models/best --data data/eval --out exp/made/eval --job 1 --jobs 4
     resynthesize.py convert     --model exp/vqvae/models/best --data data/eval --out exp/made/eval --job 1 --jobs 4
+    resynthesize.py encode      --model exp/vqvae/models/best --data data/eval --out exp/made/eval --job 1 --jobs 4
     resynthesize.py join --out exp/made/eval --jobs 4
 
 Each job leaves its part in OUT.parts, where one that is started again finds it; `join` makes OUT of the parts: a data
-directory, with its `.codes` files too if the own voices were asked for. `convert` gives each speaker's utterances to
-the other speakers in turn.
+directory, with its `.codes` files too if the own voices were asked for. `reconstruct` keeps the voices, `convert` gives
+each speaker's utterances to the other speakers in turn; `encode` makes no sound, only codes.
 """
 
 from __future__ import annotations
@@ -59,12 +60,28 @@ def make_part(options: argparse.Namespace) -> None:
     takes = takes_of(options.what, DataDir.read(options.data), options.job, options.jobs)
     if not takes:
         raise BadDataError(f"{options.data}: fewer utterances than the {options.jobs} jobs; give a smaller --nj")
+    if options.what == "encode":
+        encode_part(options, takes)
+        return
     how = {"batch_size": BATCH_SIZE, "seed": options.seed, "decoder": options.decoder}
     part = part_of(options.out, options.job)
     resynthesize(options.model, takes, part, progress=progress, **how)
     if options.what == "reconstruct" and not (part / "codes").is_dir():
         write_codes(options.model, takes, part)
     print(f"{len(takes)} utterances are there, {time.monotonic() - started:.0f} s")
+
+
+def encode_part(options: argparse.Namespace, takes: list[Take]) -> None:
+    """A part of codes alone, made anew if it is there: what it was made of is not known."""
+    part = part_of(options.out, options.job)
+    making = part.with_name(f".{part.name}.making")
+    for folder in (part, making):
+        shutil.rmtree(folder, ignore_errors=True)
+    making.mkdir(parents=True)
+    write_codes(options.model, takes, making)
+    DataDir(tuple(take.source for take in takes)).write(making)
+    making.rename(part)
+    print(f"{len(takes)} utterances are encoded")
 
 
 def write_codes(model: str, takes: list[Take], part: Path) -> None:
@@ -94,7 +111,8 @@ def join(options: argparse.Namespace) -> None:
     utterances = []
     for part in parts:
         for u in DataDir.read(part).utterances:
-            utterances.append(replace(u, recording=str(out / "wav" / f"{u.id}.wav")))
+            sound = str(out / "wav" / f"{u.id}.wav") if (part / "wav").exists() else u.recording
+            utterances.append(replace(u, recording=sound))
         for folder in ("wav", "codes"):
             if (part / folder).exists():
                 (making / folder).mkdir(parents=True, exist_ok=True)
@@ -111,7 +129,7 @@ def join(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["reconstruct", "convert", "join"])
+    parser.add_argument("what", choices=["reconstruct", "convert", "encode", "join"])
     parser.add_argument("--model", help="model folder")
     parser.add_argument("--data", type=Path, help="data directory of the originals")
     parser.add_argument("--out", type=Path, required=True, help="data directory to make")

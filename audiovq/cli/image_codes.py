@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ def _encode_array(codec: ImageCodec, source: str, target: Path, *, force: bool, 
         pictures = opened.images
         if codec.channels == 1:
             pictures = np.stack([in_channels(picture, 1) for picture in pictures])
-        with step_bar("encode", "picture") as progress:
+        with nullcontext() if quiet else step_bar("encode", "picture") as progress:
             codes = codec.encode_many(pictures, progress)
         np.save(temporary, codes)
         _write_labels(labels, [array_item(target.stem, i) for i in range(len(opened))], opened.labels)

@@ -44,7 +44,7 @@ def evaluate(
     device: str,
     threads: int | None,
 ) -> None:
-    """Bits per dimension of MODEL on DATA, a pack or folder of images (or .npy codes, for a second stage), term by term.
+    """Bits per dimension of MODEL on DATA, a pack or folder of images (a second stage: .npy codes), term by term.
 
     All are upper bounds of -log2 p(x) / (C H W), means over images with their 95 % intervals; a model without latents
     gives the exact value.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,14 +52,14 @@ def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]
             return in_channels(picture.pixels, channels)
 
         numbers = spread(len(opened.names), limit)
-        return [Entry(opened.names[number], lambda number=number: read(number)) for number in numbers]  # type: ignore[misc]
+        return [Entry(opened.names[number], partial(read, number)) for number in numbers]
     if not path.is_dir():
-        return [Entry(source, lambda: read_picture(path, channels))]
+        return [Entry(source, partial(read_picture, path, channels))]
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
         raise BadDataError(f"{source}: holds no file that ends in {', '.join(sorted(SUFFIXES))}; check the path")
     chosen = [files[number] for number in spread(len(files), limit)]
-    return [Entry(str(p.relative_to(path)), lambda p=p: read_picture(p, channels)) for p in chosen]  # type: ignore[misc]
+    return [Entry(str(file.relative_to(path)), partial(read_picture, file, channels)) for file in chosen]
 
 
 def holds_many(source: str) -> bool:

@@ -63,9 +63,7 @@ def reconstruct(
 
     set_threads(threads)
     if grid is not None:
-        check_png(grid)
-        if grid.exists() and not force:
-            raise OutputError(f"{grid}: exists already; use --force to overwrite it")
+        check_png(grid, force=force)
     codec = ImageCodec.from_pretrained(model, device)
     if target is None and limit is None:
         limit = SHEET

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; torch's choice if not given.")
 @click.option("--force", "-f", is_flag=True, help="Overwrite an existing FILE.")
-@click.option("--quiet", "-q", is_flag=True, help="Only the rows of all pictures together.")
+@click.option("--quiet", "-q", is_flag=True, help="No rows of single pictures, and no progress bar.")
 @click.pass_context
 def report(
     ctx: click.Context,
@@ -62,21 +62,22 @@ def report(
         click.echo("audiovq: no SSIM, which needs torchmetrics: pip install 'audiovq[eval]'", err=True)
     codec = ImageCodec.from_pretrained(model, device)
     found = [entry for source in sources for entry in entries(source, codec.channels, limit)]
+    debug = ctx.find_root().params["debug"]
     if json_path is None:
-        reports = _reports(codec, found, seed, ctx.find_root().params["debug"])
+        reports = _reports(codec, found, seed, quiet, debug)
     else:
         with atomic_output(json_path, force=force) as temporary:  # refused before the work, not after it
-            reports = _reports(codec, found, seed, ctx.find_root().params["debug"])
+            reports = _reports(codec, found, seed, quiet, debug)
             tree = {"model": codec.name, "fingerprint": codec.fingerprint.hex(), **report_tree(reports)}
             temporary.write_text(to_json(tree), encoding="utf-8")
     click.echo(report_table(reports, each=not quiet))
     exit_if_failed(len(found) - len(reports), len(found))
 
 
-def _reports(codec: ImageCodec, found: list[Entry], seed: int, debug: bool) -> list[PictureReport]:
+def _reports(codec: ImageCodec, found: list[Entry], seed: int, quiet: bool, debug: bool) -> list[PictureReport]:
     """Of those that can be read; the others are named on stderr."""
     reports = []
-    with TreeBar(len(found), quiet=False) as bar:
+    with TreeBar(len(found), quiet) as bar:
         for entry in found:
             try:
                 reports.append(_report(codec, entry, seed))

@@ -9,7 +9,7 @@ import click
 
 from audiovq.cli.options import set_threads
 from audiovq.cli.progress import step_bar
-from audiovq.errors import BadModelError, ConfigError, OutputError
+from audiovq.errors import BadModelError, ConfigError
 
 if TYPE_CHECKING:
     from audiovq.image import ImageModel
@@ -66,9 +66,7 @@ def sample(
     from audiovq.prior import load_prior
 
     set_threads(threads)
-    check_png(out)
-    if out.exists() and not force:
-        raise OutputError(f"{out}: exists already; use --force to overwrite it")
+    check_png(out, force=force)
     loaded = load_image_model(model, device)
     decoder = _first_stage(loaded, model, first_stage, device)
     prior = None if prior_dir is None else load_prior(prior_dir, device)

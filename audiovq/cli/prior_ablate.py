@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from audiovq.cli.options import set_threads
-from audiovq.cli.prior_codes import KINDS
+from audiovq.cli.prior_codes import KINDS, given_spec
 from audiovq.errors import BadDataError
 
 FILES = ("ablation.md", "ablation.json", "ablation.png")
@@ -24,12 +24,20 @@ FILES = ("ablation.md", "ablation.json", "ablation.png")
 @click.option("--control", type=click.Choice(["wavenet", "pixelcnn", "transformer", "none"]), default="wavenet",
               show_default=True, help="The network that is also trained on codes from simple priors.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many, of the networks.")
-@click.option("--reconstruction", multiple=True, metavar="NAME=BITS", help="Bits/s of the sound given a set's codes.")
+@click.option(
+    "--reconstruction",
+    multiple=True,
+    metavar="NAME=BITS",
+    help="Bits/s of the sound, or bits/dim of the pictures, given a set's codes.",
+)
 @click.option("--features", multiple=True, metavar="NAME=LABELS:DATA",
               help="Decode samples and compare features of a classifier of DATA: text:DIR or speaker:DIR (a data"
                    " directory), or class:PICTURES.")  # fmt: skip
 @click.option(
-    "--codec", multiple=True, metavar="NAME=MODEL", help="That decodes them; the one in the codes if not given."
+    "--codec",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="Whose codes they are, which arrays don't say, and what decodes them; the one in the codes if not given.",
 )
 @click.option("--config", type=click.Path(dir_okay=False), help="YAML with keys data, train for all networks.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="[KIND:]KEY=VALUE",
@@ -158,7 +166,7 @@ def _read_set(
 
     if len(paths) > 2:
         raise click.UsageError(f"{name}: give codes to fit on and codes to test on, TRAIN,TEST, and nothing more")
-    collection = read_collection(paths[:1], num_quantizers=num_quantizers)
+    collection = read_collection(paths[:1], spec=_array_spec(paths, codec), num_quantizers=num_quantizers)
     items, spec = collection.items, collection.spec
     if len(paths) == 2:
         test = read_collection(paths[1:], spec=spec, num_quantizers=num_quantizers).items
@@ -170,9 +178,26 @@ def _read_set(
     try:
         bits = None if reconstruction is None else float(reconstruction)
     except ValueError:
-        raise click.UsageError(f"--reconstruction {name}={reconstruction}: give bits per second") from None
+        raise click.UsageError(f"--reconstruction {name}={reconstruction}: give a number") from None
     judge = None if features is None else _judge(name, features, codec or spec.model)
-    return CodeSet(name, spec, train, valid, test, bits, judge)
+    dims = _dims(codec or spec.model, items[0].codes.shape[1:]) if spec.layout == "grid" else None
+    return CodeSet(name, spec, train, valid, test, bits, judge, dims)
+
+
+def _array_spec(paths: Sequence[str], codec: str | None) -> Any:
+    """What the codec says of arrays and archives, which don't say it themselves; of other codes they do."""
+    arrays = any(Path(path).suffix == ".npy" or path.startswith(("scp:", "ark:")) for path in paths)
+    return given_spec(codec, None, None, "sequence") if arrays else None
+
+
+def _dims(codec: str | None, space: Sequence[int]) -> int | None:
+    """Values C H W of a picture with a grid of codes of that size; None if the codec is not known or no VQ-VAE."""
+    from audiovq.codec import ImageCodec, open_codec
+
+    opened = None if codec is None else open_codec(codec, "cpu")
+    if not isinstance(opened, ImageCodec):
+        return None
+    return opened.channels * space[0] * space[1] * opened.stride**2
 
 
 def _judge(name: str, features: str, codec: str | None) -> Any:

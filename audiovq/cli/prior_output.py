@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiovq.data.files import atomic_output
-from audiovq.errors import ConfigError, OutputError
+from audiovq.errors import ConfigError
 
 if TYPE_CHECKING:
     from audiovq.codec import Codec, ImageCodec
@@ -29,15 +29,6 @@ def codec_for(spec: CodeSpec, name: str | None) -> Codec | ImageCodec:
             f"{coder.name}: this prior draws {kinds[isinstance(coder, ImageCodec)]}; give another --codec"
         )
     return coder
-
-
-def check_new_png(path: Path, force: bool) -> None:
-    """OutputError if a picture can't go there, before the work."""
-    from audiovq.data.image_output import check_png
-
-    check_png(path)
-    if path.exists() and not force:
-        raise OutputError(f"{path}: exists already; use --force to overwrite it")
 
 
 def write_codes_of(

@@ -9,7 +9,7 @@ import click
 
 from audiovq.cli.options import set_threads
 from audiovq.cli.prior_codes import FOLDER, OUTPUT, read_like
-from audiovq.cli.prior_output import check_new_png, codec_for, write_codes_of, write_sheet, write_sounds
+from audiovq.cli.prior_output import codec_for, write_codes_of, write_sheet, write_sounds
 from audiovq.cli.progress import step_bar
 from audiovq.errors import ConfigError
 
@@ -75,6 +75,7 @@ def sample(
     The same seed gives the same codes; sample number i does not depend on --num.
     """
     from audiovq.codec import Codec, ImageCodec
+    from audiovq.data.image_output import check_png
     from audiovq.prior import load_prior
     from audiovq.prior import sample as draw
     from audiovq.prior.base import positions
@@ -90,7 +91,7 @@ def sample(
     coder = codec_for(spec, codec) if needs_codec or needs_size else None
     space = _space(spec, seconds, frames, size, coder)
     if decoded is not None and spec.layout == "grid":
-        check_new_png(decoded, force)
+        check_png(decoded, force=force)
     prefix = None if begin is None else _prefix(loaded, begin, keep, allow_mismatch)
     with step_bar("sample", "position") as progress:
         codes = draw(
@@ -106,13 +107,13 @@ def sample(
         )
     if speaker is None and isinstance(coder, Codec) and label in coder.model.speakers:
         speaker = label
-    if target is not None:
-        write_codes_of(codes, spec, coder, target, speaker=speaker, force=force)
     if decoded is not None and isinstance(coder, ImageCodec):
         write_sheet(codes, spec, coder, decoded, seed=seed, allow_mismatch=allow_mismatch, force=force)
     elif decoded is not None and isinstance(coder, Codec):
         decoding: dict[str, Any] = {"decoder": decoder, "seed": seed, "allow_mismatch": allow_mismatch}
         write_sounds(codes, spec, coder, decoded, speaker=speaker, force=force, **decoding)
+    if target is not None:
+        write_codes_of(codes, spec, coder, target, speaker=speaker, force=force)
 
 
 def _space(
@@ -124,12 +125,14 @@ def _space(
     if spec.layout == "grid":
         if size is None and isinstance(coder, ImageCodec):
             return coder.model.codes_shape[1:]
+        if size is None:
+            raise click.UsageError("this prior draws grids, and knows no codec: give --size HxW, as 32x32")
         try:
-            height, width = map(int, (size or "").lower().split("x"))
+            height, width = map(int, size.lower().split("x"))
         except ValueError:
             height = width = 0
         if min(height, width) < 1:
-            raise click.UsageError("this prior draws grids, and knows no codec: give --size HxW, as 32x32")
+            raise click.UsageError(f"--size {size}: give HxW, as 32x32")
         return height, width
     if frames is not None:
         return (frames,)

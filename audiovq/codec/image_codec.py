@@ -137,8 +137,12 @@ class ImageCodec:
             codes `[N, Q, H', W']`, the smallest unsigned integers that hold them.
 
         Raises:
-            BadDataError: as `encode`.
+            BadDataError: as `encode`, or none at all.
         """
+        if pictures.ndim != 4 or not pictures.size:
+            raise BadDataError(
+                f"pictures of shape {list(pictures.shape)}; give one or more, [N, {self.channels}, H, W]"
+            )
         total, at_once = len(pictures), max(1, STRIP_PIXELS // math.prod(pictures.shape[2:]))
         parts = []
         for first in range(0, total, at_once):

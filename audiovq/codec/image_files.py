@@ -62,7 +62,7 @@ def encode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool =
 def decode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool = False, **options: Any) -> ImageReport:
     """Codes to a PNG file; `options` and errors as of `ImageCodec.decode`, OutputError if `target` can't be written."""
     began = time.perf_counter()
-    check_png(target)
+    check_png(target, force=force)
     with atomic_output(target, force=force) as temporary:
         pixels = codec.decode(source, **options)
         as_image(pixels).save(temporary, format="PNG")

@@ -1,5 +1,5 @@
-"""Audio files, Kaldi data directories and corpora: everything that turns recordings into training batches.
+"""Audio files, Kaldi data directories and corpora, and pictures: everything that becomes training batches.
 
 Import the module you need: `audio` and `files`; `kaldi` (with `fix`, `select`, `combine`) and `archives`; `pack`,
-`corpus` and `segments`. Only `segments` imports torch.
+`corpus` and `segments`; `images` and what it consists of. Only `segments` imports torch.
 """

@@ -26,15 +26,17 @@ def write_png(path: str | Path, pixels: Pixels, *, force: bool = False) -> None:
 
     Raises OutputError for a path with another suffix, one that exists without `force`, or one not writable.
     """
-    check_png(path)
+    check_png(path, force=force)
     with atomic_output(path, force=force) as temporary:
         as_image(pixels).save(temporary, format="PNG")
 
 
-def check_png(path: str | Path) -> None:
-    """Raise OutputError unless the name ends in .png."""
+def check_png(path: str | Path, *, force: bool = False) -> None:
+    """Raise OutputError, before any work, unless the name ends in .png and is free or may be overwritten."""
     if Path(path).suffix.lower() != ".png":
         raise OutputError(f"{path}: can't write this kind of file; name it .png")
+    if Path(path).exists() and not force:
+        raise OutputError(f"{path}: exists already; use --force to overwrite it")
 
 
 def sheet(pictures: Sequence[Pixels], columns: int) -> Pixels:

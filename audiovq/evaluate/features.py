@@ -1,4 +1,7 @@
-"""Features of short recordings for recognising digits and speakers: MFCCs, over time and as statistics of the whole."""
+"""Features of short recordings for recognising digits and speakers: MFCCs, over time and as statistics of the whole.
+
+And the log-mel spectra below them, for classifiers that find their features themselves.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +32,24 @@ def voice_features(waveform: NDArray[np.float32], rate: int) -> NDArray[np.float
     return np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)]).astype(np.float64)
 
 
+def log_mel(waveform: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """`[T]` -> `[26, frames]`, 100 a second: -1 is 60 dB below the loudest band and less, 1 that band."""
+    return (_mel_db(waveform, rate) / (FLOOR_DB / 2) + 1).astype(np.float32)
+
+
 def _mfcc(waveform: NDArray[np.float32], rate: int, count: int) -> NDArray[Any]:
     """`[count - 1, frames]`: the first, which is the level, is left out."""
+    from librosa.feature import mfcc
+
+    return np.asarray(mfcc(S=_mel_db(waveform, rate), n_mfcc=count)[1:])
+
+
+def _mel_db(waveform: NDArray[np.float32], rate: int) -> NDArray[Any]:
+    """`[NUM_MELS, frames]` in dB, from -FLOOR_DB to 0."""
     from librosa import power_to_db
-    from librosa.feature import melspectrogram, mfcc
+    from librosa.feature import melspectrogram
 
     window, hop = round(WINDOW_SECONDS * rate), round(HOP_SECONDS * rate)
     short = max(0, DELTA_WIDTH * hop - len(waveform))  # too short for a slope: silence is added
     power = melspectrogram(y=np.pad(waveform, (0, short)), sr=rate, n_fft=window, hop_length=hop, n_mels=NUM_MELS)
-    return np.asarray(mfcc(S=power_to_db(power, ref=np.max, top_db=FLOOR_DB), n_mfcc=count)[1:])
+    return np.asarray(power_to_db(power, ref=np.max, top_db=FLOOR_DB))

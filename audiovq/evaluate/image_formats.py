@@ -22,6 +22,7 @@ Pixels = NDArray[np.uint8]
 QUALITIES = {"JPEG": range(1, 96), "WebP": range(101)}  # Pillow advises against JPEG above 95
 _OPTIONS: dict[str, dict[str, Any]] = {"PNG": {"optimize": True}, "JPEG": {"optimize": True}, "WebP": {"method": 6}}
 _SSIM_WINDOW = 11
+_AROUND = 4
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ def as_png(original: Pixels) -> Coded:
 
 
 def nearest(codec: str, original: Pixels, num_bytes: int) -> Coded:
-    """JPEG or WebP at the quality whose file comes nearest to `num_bytes`, by bisection: sizes rise with quality."""
+    """JPEG or WebP at the quality whose file comes nearest to `num_bytes`.
+
+    By bisection, and then among `_AROUND` qualities on both sides: sizes rise with quality, but for some bytes.
+    """
     files: dict[int, bytes] = {}
 
     def size(quality: int) -> int:
@@ -70,9 +74,10 @@ def nearest(codec: str, original: Pixels, num_bytes: int) -> Coded:
     while first < last:  # the first quality whose file is at least so large
         middle = (first + last) // 2
         first, last = (first, middle) if size(middle) >= num_bytes else (middle + 1, last)
-    quality = min({max(first - 1, low), first}, key=lambda q: (abs(size(q) - num_bytes), q))
+    around = range(max(low, first - _AROUND), min(high, first + _AROUND) + 1)
+    quality = min(around, key=lambda q: (abs(size(q) - num_bytes), -q))
     decoded = _decode(files[quality], len(original))
-    smallest = quality == low and size(low) > num_bytes
+    smallest = first == low and size(quality) > num_bytes
     return score(codec, original, decoded, size(quality), quality=quality, smallest=smallest)
 
 

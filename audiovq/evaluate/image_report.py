@@ -68,14 +68,14 @@ def report_tree(reports: Sequence[PictureReport]) -> dict[str, Any]:
 def in_all(reports: Sequence[PictureReport]) -> list[Coded]:
     """Of each format the bytes of all pictures together, and the means over pictures of PSNR and SSIM.
 
-    The mean of SSIM is over the pictures that have one.
+    PSNR is of the pictures that lost anything, SSIM of those that have one.
     """
     return [
         Coded(
             same[0].codec,
             sum(one.num_bytes for one in same),
-            sum(one.psnr_db for one in same) / len(same),
-            _mean([one.ssim for one in same if not math.isnan(one.ssim)]),
+            _mean([one.psnr_db for one in same if math.isfinite(one.psnr_db)], math.inf),
+            _mean([one.ssim for one in same if not math.isnan(one.ssim)], math.nan),
         )
         for same in zip(*(report.coded for report in reports), strict=True)
     ]
@@ -96,5 +96,5 @@ def _facts(coded: Coded, pixels: int) -> dict[str, Any]:
     return asdict(coded) | {"bits_per_pixel": 8 * coded.num_bytes / pixels}
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
+def _mean(values: list[float], of_none: float) -> float:
+    return sum(values) / len(values) if values else of_none

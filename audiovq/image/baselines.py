@@ -54,7 +54,7 @@ class VimcoVAE(ImageModel):
     """Independent categorical latents under a uniform prior, learnt by VIMCO (Mnih and Rezende 2016, arXiv 1602.06725).
 
     The bound is that of S samples h of the posterior, L = ln mean_j f_j with f = p(x, h) / q(h | x). The decoder's
-    gradient is that of L; a score function with the leave-one-out baseline of eq. 7 adds the encoder's.
+    gradient is that of L; a score function with leave-one-out baselines adds the encoder's.
 
     Args:
         encoder: images -> `[B, codes * codebook_size, H', W']`, logits.
@@ -119,7 +119,7 @@ class VimcoVAE(ImageModel):
         loss = value.mean()
         if torch.is_grad_enabled():
             loss = loss + self._gradient(x, codes, log_q_drawn, log_f, share)
-        reconstruction, bits = (nats.to(log_q.dtype) / LN2 for nats in (reconstruction, value))
+        reconstruction, bits = (term.to(log_q.dtype) / LN2 for term in (reconstruction, value))
         return Bound(reconstruction, bits - reconstruction, loss.to(log_q.dtype) / x[0].numel())
 
     def latents(self, x: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class VimcoVAE(ImageModel):
         return self.embed(self.posterior(x).argmax(-1))
 
     def _gradient(self, x: Tensor, codes: Tensor, log_q: Tensor, log_f: Tensor, share: Tensor) -> Tensor:
-        """0, with the gradient of -L (eq. 8), a mean over items.
+        """0, with VIMCO's estimate of the gradient of -L, a mean over items.
 
         Each sample's gradient has its share of f as its weight. Few samples have one that is not negligible once the
         decoder uses its latents, so those alone are decoded a second time, now with a gradient.
@@ -154,8 +154,8 @@ class VimcoVAE(ImageModel):
 
 
 def learning_signal(log_f: Tensor) -> Tensor:
-    """What each sample adds to the bound, ln mean f - ln mean with f_j replaced by the geometric mean of the others
-    (VIMCO, eq. 7 and 10): `[S, B]` -> `[S, B]`, without gradient."""
+    """What each sample adds to the bound: ln mean f, less the same with f_j replaced by the geometric mean of the
+    others. ln f `[S, B]` -> `[S, B]`, without gradient."""
     log_f = log_f.detach()
     others = (log_f.sum(0) - log_f) / (len(log_f) - 1)
     replaced = log_f.unsqueeze(0).repeat(len(log_f), 1, 1)  # [j, S, B]

@@ -45,11 +45,7 @@ def check_values(x: Tensor, values: int) -> None:
         return  # 8-bit pixels can't be out of range, and looking would make a GPU wait
     low, high = (int(end) for end in x.aminmax())
     if low < 0 or high >= values:
-        raise BadDataError(
-            f"an image with values {low} to {high}: this model takes 0 to {values - 1}; build it for {high + 1} values"
-            if low >= 0
-            else f"an image with the value {low}: this model takes 0 to {values - 1}"
-        )
+        raise BadDataError(f"an image with values {low} to {high}: this model takes 0 to {values - 1}")
 
 
 class ImageLikelihood(nn.Module):
@@ -125,7 +121,7 @@ class _Logistics(ImageLikelihood):
 class DiscretizedLogistic(_Logistics):
     """One logistic for each value, integrated over the value's bin, with its scale learned at each place.
 
-    Kingma et al. 2016 (arXiv 1606.04934, section 5.1). Outputs: C means, then C logarithms of scales.
+    Kingma et al. 2016 (arXiv 1606.04934). Outputs: C means, then C logarithms of scales.
 
     Args:
         channels, values: of the images.
@@ -223,7 +219,7 @@ class LogisticMixture(_Logistics):
 
 
 class Softmax(ImageLikelihood):
-    """A softmax over the V values of each channel (PixelRNN, arXiv 1601.06759, section 3.2): no shape is assumed, and
+    """A softmax over the V values of each channel (PixelRNN, arXiv 1601.06759): no shape is assumed, and
     values need no order, so that it serves grids of codes too. Outputs: V logits of channel 0, then of channel 1, ...
 
     Args:

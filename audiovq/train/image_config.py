@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from pydantic import model_validator
+
 from audiovq.config import Config
-from audiovq.image.config import ImageModelConfig
+from audiovq.image.config import GaussianConfig, ImageModelConfig
 from audiovq.train.config import OptimizationConfig
 
 
@@ -49,3 +51,9 @@ class ImageExperimentConfig(Config):
     data: ImageDataConfig
     objective: ImageObjectiveConfig = ImageObjectiveConfig()
     train: OptimizationConfig
+
+    @model_validator(mode="after")
+    def _has_a_kl_term(self) -> "ImageExperimentConfig":
+        if self.objective != ImageObjectiveConfig() and not isinstance(self.model.latent, GaussianConfig):
+            raise ValueError(f"objective: model.latent.kind {self.model.latent.kind} has no KL term to weigh")
+        return self

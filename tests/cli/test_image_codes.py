@@ -116,11 +116,13 @@ def test_inspect_and_verify_read_pictures(run, model, tmp_path):
     assert (read_image(tmp_path / "b.png") == 128).all()
 
 
-def test_inspect_tells_what_an_image_model_is(run, model):
+def test_inspect_and_models_tell_what_an_image_model_is(run, model, monkeypatch):
     facts = json.loads(run("inspect", model, "--json").stdout)
     assert (facts["kind"], facts["height"], facts["width"], facts["stride"]) == ("image", 16, 16, 4)
     assert (facts["codes_shape"], facts["codebook_sizes"]) == ([2, 4, 4], [200, 200])
     assert facts["code_bits_per_pixel"] == 4 * 4 * 16 / 256
+    monkeypatch.setattr("audiovq.pretrained.bundled_models", lambda: {model: Path(model)})
+    assert run("models").stdout.startswith(f"{model}: pictures of 16 x 16, 4 x 4 x 2 codes (1 bits/pixel), ")
 
 
 def test_sound_and_pictures_are_told_apart(run, model, tmp_path):
@@ -200,6 +202,8 @@ def test_sampling_says_what_it_misses(run, model, tmp_path):
     assert done.exit_code == 0, done.stderr
     done = run("prior", "sample", tmp_path / "p", "--codes", tmp_path / "y.npy")
     assert (done.exit_code, "give --size HxW" in done.stderr) == (2, True)
+    done = run("prior", "sample", tmp_path / "p", "--codes", tmp_path / "y.npy", "--size", "4")
+    assert (done.exit_code, "--size 4: give HxW" in done.stderr) == (2, True)
     done = run("prior", "sample", tmp_path / "p", "--decode", tmp_path / "y.png")
     assert (done.exit_code, "--codec" in done.stderr) == (1, True)
     done = run("prior", "sample", tmp_path / "p", "--decode", tmp_path / "y.wav", "--codec", model)

@@ -108,9 +108,17 @@ def test_an_ablation_leaves_a_table_json_and_a_figure(tmp_path, run):
     done = run("prior", "ablate", *sets, "--out", tmp_path / "out", *options, *limits)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.count("wavenet on uniform codes") == 1
-    rows = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    tree = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    rows = tree["rows"]
     assert [row["prior"] for row in rows[:3]] == ["uniform", "bigram", "wavenet"]
     assert all(row["decoded"] in (True, None) for row in rows)
+    assert all(0 <= row["quality"]["pairs"] <= 1 for row in rows)
+    assert rows[2]["seconds"] == float(next((tmp_path / "out").rglob("01-wavenet-seed0/cpu_seconds")).read_text())
+    again = run("prior", "ablate", *sets, "--out", tmp_path / "out", *options, *limits)
+    assert again.exit_code == 0, again.stderr
+    assert json.loads((tmp_path / "out" / "ablation.json").read_text())["rows"][2]["seconds"] == rows[2]["seconds"]
+    wrong = run("prior", "ablate", *sets, "--out", tmp_path / "o", "--features", "tiny=word:x")
+    assert "write text:DIR" in wrong.stderr
     assert (tmp_path / "out" / "ablation.png").stat().st_size > 1000
     assert "--kinds: bygram" in run("prior", "ablate", *sets, "--out", tmp_path / "o", "--kinds", "bygram").stderr
 

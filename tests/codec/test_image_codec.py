@@ -88,6 +88,8 @@ def test_many_pictures_are_encoded_in_batches_as_one_by_one(monkeypatch, codec, 
     codes = codec.encode_many(pictures, lambda *state: done.append(state))
     assert (codes.shape, codes.dtype) == ((5, 2, 4, 4), np.uint8)
     assert (codes != np.stack([codec.encode(one).codes for one in pictures])).mean() < 0.02
+    with pytest.raises(BadDataError, match=r"shape \[0, 3, 14, 15\]; give one or more"):
+        codec.encode_many(pictures[:0])
     assert done == ([(2, 5), (4, 5), (5, 5)] if at_once == 2 else [(n, 5) for n in range(1, 6)])
 
 

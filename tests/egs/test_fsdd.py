@@ -36,7 +36,8 @@ TINY = " -o ".join(
 def test_all_stages_run_and_score_words_voices_and_likelihoods(recipes, tiny_fsdd, run_recipe, tmp_path):
     recipe = next(recipe for recipe in recipes if recipe.parent.name == "fsdd")
     options = [f"--db-root={tiny_fsdd}", "--nj=2", "--threads=1", "--tag=tiny", "--checkpoint=latest", "--ngpu=0"]
-    done = run_recipe(recipe, *options, *folders(tmp_path), f"--train-args={TINY}")
+    small = "-o prior.channels=16 -o prior.depth=1 -o train.max_steps=4 -o train.valid_every=2 -o train.warmup_steps=1"
+    done = run_recipe(recipe, *options, *folders(tmp_path), f"--train-args={TINY}", f"--prior-args={small}")
     exp = tmp_path / "exp" / "tiny"
     scores = json.loads((exp / "scores.json").read_text())
     assert list(scores["likelihood"]) == ["own", "shuffled", "none"]
@@ -48,3 +49,9 @@ def test_all_stages_run_and_score_words_voices_and_likelihoods(recipes, tiny_fsd
     assert len(list((exp / "reconstruct_latest" / "test" / "wav").glob("*.wav"))) == 300
     assert len(list((exp / "convert_latest" / "test" / "wav").glob("*.wav"))) == 300
     assert (tmp_path / "exp" / "tiny_nocodes" / "trained.json").is_file()
+    samples = json.loads((exp / "samples_latest" / "scores.json").read_text())
+    assert list(samples["priors"]) == ["any", "text", "speaker"]
+    assert samples["samples"]["recordings"]["word"] > 0.85
+    assert "word" not in samples["samples"]["drawn"]  # none was asked for
+    assert samples["samples"]["drawn, told the text"].keys() == {"frechet", "word", "speaker"}
+    assert len(list((exp / "samples_latest" / "text" / "wav").glob("*.wav"))) == 300

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import soundfile
 import yaml
 
 from audiovq.data.kaldi import DataDir
@@ -33,7 +34,7 @@ TINY = " -o ".join(
 def tiny_run(corpus: Path, place: Path) -> list[str]:
     """Options of a run of seconds, in folders of its own."""
     options = [f"--db-root={corpus}", "--allow-partial=true", "--conf=conf/debug.yaml", f"--train-args={TINY}"]
-    return [*options, *folders(place), "--nj=1", "--threads=1", "--ngpu=0", "--num-eval=3"]
+    return [*options, *folders(place), "--nj=1", "--threads=1", "--ngpu=0", "--num-eval=3", "--prior-kind=bigram"]
 
 
 def stages_of(output: str) -> list[int]:
@@ -55,12 +56,17 @@ def test_all_stages_run_on_a_synthesized_corpus(vctk, fake_vctk, run_recipe, tmp
     assert (tmp_path / "data/train/segments").exists() == (layout == "0.80")  # silence is cut in the older release
 
     again = run_recipe(vctk, *options)
-    assert again.stdout.count("nothing to do") + again.stderr.count("nothing to do") == 8  # 0, 3 packs, 2, 3, 4, 7
+    # 0, 3 packs, 2, 3, 4, 2 sets of codes and a prior, its samples and their score, 7
+    assert again.stdout.count("nothing to do") + again.stderr.count("nothing to do") == 13
     assert "step 3" not in again.stdout
 
 
 def check_what_a_run_leaves(place: Path) -> None:
     exp = place / "exp" / "debug"
+
+    def place_of(name: str) -> Path:
+        return exp / "reconstruct_best" / "eval_3" / "wav" / f"{name}.wav"
+
     config = yaml.safe_load((exp / "config.yaml").read_text())
     speakers = [line.split()[0] for line in (exp / "spk2idx").read_text().splitlines()]
     assert speakers == config["model"]["speakers"] == list(DataDir.read(place / "data/train").speakers)
@@ -74,6 +80,14 @@ def check_what_a_run_leaves(place: Path) -> None:
         assert len(made.utterances) == 3
         assert all(Path(u.recording).is_file() for u in made.utterances)
         assert len(list((exp / f"{what}_best" / "eval_3").glob("codes/*.codes"))) == codes
+    assert len(list((exp / "codes_best" / "dev" / "codes").glob("*.codes"))) == len(
+        DataDir.read(place / "data/dev").utterances
+    )
+    drawn = DataDir.read(exp / "samples_best" / "any")
+    assert [u.id for u in drawn.utterances] == [u.id for u in DataDir.read(exp / "reconstruct_best/eval_3").utterances]
+    lengths = [soundfile.info(u.recording).frames for u in drawn.utterances]
+    assert lengths == [-(-soundfile.info(place_of(u.id)).frames // 320) * 320 for u in drawn.utterances]
+    assert "| drawn " in (exp / "samples.md").read_text()
     scores = json.loads((exp / "scores.json").read_text())
     assert scores["speakers"].keys() == {"originals", "reconstructed", "converted"}
     assert scores["sentences"]["converted"]["among"] == 3

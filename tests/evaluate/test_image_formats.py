@@ -83,6 +83,11 @@ def test_all_is_the_sum_of_bytes_and_the_mean_of_scores():
     ours, jpeg = in_all(reports)
     assert ours == Coded("ours", 40, 25.0, 0.5)
     assert (jpeg.num_bytes, jpeg.psnr_db, jpeg.ssim) == (170, 31.0, pytest.approx(0.8))
+    lossless = Coded("PNG", 9, math.inf, 1.0)
+    (png,) = in_all([PictureReport("a", 1, 1, [lossless]), PictureReport("b", 1, 1, [lossless])])
+    assert png.psnr_db == math.inf
+    (mixed,) = in_all([PictureReport("a", 1, 1, [lossless]), PictureReport("b", 1, 1, [Coded("PNG", 9, 30.0, 0.5)])])
+    assert (mixed.psnr_db, mixed.ssim) == (30.0, 0.75)
     lines = report_table(reports).splitlines()
     assert len(lines) == 2 + 2 * 2 + 2
     assert lines[3].split("|")[3].strip() == "JPEG 5, smallest"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from audiovq.evaluate.prior_ablation import CodeSet, Row, ablate, counted, drawn_like, figure, table, tree
+from audiovq.evaluate.prior_ablation import CodeSet, Results, Row, ablate, counted, drawn_like, figure, table, tree
+from audiovq.evaluate.sample_quality import Judge
 from audiovq.prior import CodeItem, CodeSpec
 
 
@@ -17,12 +20,15 @@ def rising(count: int, seed: int) -> list[CodeItem]:
 
 def code_set() -> CodeSet:
     spec = CodeSpec(codebook_sizes=[8], frame_rate=50.0)
-    return CodeSet("rising", spec, rising(20, 0), rising(5, 1), rising(10, 2), reconstruction=1000.0)
+    judge = Judge(
+        "share of steps up", lambda items: np.array([np.diff(item.codes[0])[:2] % 8 == 1 for item in items], float)
+    )
+    return CodeSet("rising", spec, rising(20, 0), rising(5, 1), rising(10, 2), reconstruction=1000.0, judge=judge)
 
 
 def fit_bigram(kind, spec, train, valid, seed):
     """In place of a network."""
-    return counted("bigram", spec, [*train, *valid])
+    return counted("bigram", spec, [*train, *valid]), 1.5
 
 
 def fake_coder():
@@ -32,9 +38,14 @@ def fake_coder():
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def results() -> Results:
     kinds = ["uniform", "unigram", "bigram", "wavenet"]
     return ablate(code_set(), kinds, "wavenet", range(2), fit_bigram, fake_coder())
+
+
+@pytest.fixture
+def rows(results) -> list[Row]:
+    return results.rows
 
 
 def test_networks_have_a_row_a_seed_and_two_controls(rows):
@@ -76,12 +87,44 @@ def test_drawn_codes_have_the_shapes_and_shares_of_their_origin():
     assert (drawn_like(items, counted("unigram", spec, items), seed=1)[0].codes != drawn[0].codes).any()
 
 
-def test_table_json_and_figure_show_every_prior(rows):
-    text = table(rows)
-    assert len(text.splitlines()) == 2 + 6
-    first = [cell.strip() for cell in text.splitlines()[2].split("|")[1:-1]]
+def test_samples_are_measured_beside_codes_of_the_encoder(results):
+    pairs = {row.prior: row.quality.pairs for row in results.rows}
+    anchors = {anchor.name: anchor.quality.pairs for anchor in results.anchors}
+    assert anchors["(encoder, test part)"] < 0.05
+    assert pairs["wavenet"] == pytest.approx(anchors["(encoder, test part)"], abs=0.02)
+    assert min(pairs["uniform"], pairs["wavenet on uniform codes"], anchors["(the same, shuffled)"]) > 0.2
+    assert all(row.quality.frechet is not None for row in results.rows)
+    assert {row.seconds for row in results.rows if "wavenet" in row.prior} == {1.5}
+
+
+def test_table_json_and_figure_show_every_prior(results):
+    rows = results.rows
+    text = table(results)
+    lines = text.splitlines()
+    assert len(lines) == 2 + 6 + 2 + 2
+    assert lines[-1] == "rising: share of steps up"
+    first = [cell.strip() for cell in lines[2].split("|")[1:-1]]
     assert first[:8] == ["rising", "uniform", "3.000", "0.0%", "150", "1150", "13.04%", "2.6667"]
-    assert len(tree(rows)) == len(rows)
-    assert tree(rows)[0]["elbo_bits_per_second"] == pytest.approx(1150)
-    labels = [tick.get_text() for tick in figure(rows).axes[0].get_yticklabels()]
+    assert first[11] == f"{rows[0].quality.pairs:.3f}"
+    anchor = [cell.strip() for cell in lines[8].split("|")[1:-1]]
+    assert anchor[:4] == ["rising", "(encoder, test part)", "-", "-"]
+    assert float(anchor[11]) < float(first[11])
+    found = tree(results)
+    assert len(found["rows"]) == len(rows)
+    assert found["rows"][0]["elbo_bits_per_second"] == pytest.approx(1150)
+    assert found["rows"][0]["quality"]["pairs"] == rows[0].quality.pairs
+    assert [anchor["name"] for anchor in found["anchors"]] == ["(encoder, test part)", "(the same, shuffled)"]
+    drawing = figure(results)
+    assert len(drawing.axes) == 2
+    labels = [tick.get_text() for tick in drawing.axes[0].get_yticklabels()]
     assert labels == ["uniform", "unigram", "bigram", "wavenet", "wavenet on uniform codes", "wavenet on unigram codes"]
+
+
+def test_several_sets_stand_in_one_table(results):
+    both = Results()
+    both.add(results)
+    other = ablate(replace(code_set(), name="again", judge=None), ["bigram"], None, [0], fit_bigram, None)
+    both.add(other)
+    names = [line.split("|")[1].strip() for line in table(both).splitlines()[2:13]]
+    assert names == ["rising"] * 8 + ["again"] * 3
+    assert len(figure(both).axes) == 4

@@ -97,7 +97,7 @@ def test_vimco_loss_is_its_bound_per_dimension_with_and_without_gradient():
 
 
 def test_learning_signal_is_the_papers():
-    """Equation 10, written out; and no signal where all samples are alike."""
+    """Its definition, written out without logarithms; and no signal where all samples are alike."""
     torch.manual_seed(0)
     log_f = 3 * torch.randn(4, 2, dtype=torch.float64)
     for item, j in itertools.product(range(2), range(4)):

@@ -1,8 +1,10 @@
 """The WaveNet stack: strictly causal, complete within its receptive field, conditions repeated frame by frame."""
 
+import pytest
 import torch
 
 from audiovq.layers import WaveNetStack
+from audiovq.layers.wavenet_steps import WaveNetSteps
 
 
 def make_stack(**options):
@@ -45,3 +47,17 @@ def test_a_condition_acts_from_its_frame_on_and_not_before():
     same = (stack(x, c) == stack(x, changed)).all(dim=-1)[0]
     assert same[:4].all()
     assert not same[4:8].any()
+
+
+@pytest.mark.parametrize(("kernel_size", "dilations"), [(2, [1, 2, 4, 1]), (3, [1, 3]), (1, [1, 1]), (2, [2])])
+def test_step_by_step_gives_what_a_whole_pass_gives(kernel_size, dilations):
+    stack = make_stack(kernel_size=kernel_size, dilations=dilations, condition_dim=4)
+    x, c = torch.randn(3, 20, 6, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
+    steps = WaveNetSteps(stack, 3, c)
+    with torch.inference_mode():
+        pieces = torch.stack([steps.advance(one) for one in x.unbind(1)], dim=1)
+        torch.testing.assert_close(pieces, stack(x, c.unsqueeze(1)))
+        bare = make_stack(kernel_size=kernel_size, dilations=dilations)
+        steps = WaveNetSteps(bare, 3, None)
+        pieces = torch.stack([steps.advance(one) for one in x.unbind(1)], dim=1)
+        torch.testing.assert_close(pieces, bare(x))

@@ -6,6 +6,8 @@ conf=conf/vqvae.yaml
 eval_set="test"
 baseline=true           # the same WaveNet without codes
 score_args="--templates 4" # an utterance is a word: of each word and speaker 4 recordings
+prior_conf=conf/prior.yaml
+prior_labels="text speaker" # a prior for digits, and one for voices
 
 download_name=free-spoken-digit-dataset
 

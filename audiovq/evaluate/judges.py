@@ -1,0 +1,113 @@
+"""Judges of samples: codes through a codec's decoder to sound or pictures, and those through a classifier of ours."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audiovq.data.images import open_images
+from audiovq.data.kaldi import DataDir
+from audiovq.errors import BadDataError, BadModelError
+from audiovq.evaluate.classifier import Picture, Trained, train_classifier
+from audiovq.evaluate.features import log_mel
+from audiovq.evaluate.frechet import Features
+from audiovq.evaluate.likelihood import speaker_indices
+from audiovq.evaluate.resynthesis import decode_in_lockstep, mono
+from audiovq.evaluate.sample_quality import Judge
+from audiovq.image.build import load_image_model
+from audiovq.image.model import ImageVQVAE
+from audiovq.pretrained import load_model
+from audiovq.prior import CodeItem
+
+BATCH_SIZE = 50  # decoded at once
+MOST = 5000  # examples that a classifier is taught, at most
+
+SoundLabels = Literal["text", "speaker"]
+T = TypeVar("T")
+
+
+def sound_judge(codec: str | Path, data: str | Path, labels: SoundLabels) -> Judge:
+    """Features of a classifier of log-mel spectra.
+
+    Args:
+        codec: name or folder of the model whose codes are judged. If it knows speakers, items must name one.
+        data: data directory of recordings; labels: what the classifier learns to tell apart, their `text` (for single
+            words) or their `speaker`.
+
+    Raises BadDataError for recordings without text, or too few of them.
+    """
+    model = load_model(codec)
+    utterances = _evenly(DataDir.read(data).utterances)
+    if labels == "text" and any(u.text is None for u in utterances):
+        raise BadDataError(f"{data}: some utterances have no text; add it, or tell speakers apart")
+    found = [str(u.text) if labels == "text" else u.speaker for u in utterances]
+
+    def picture(sound: NDArray[np.float32]) -> Picture:
+        return log_mel(sound, model.sample_rate)[:, None]  # bands as channels
+
+    trained = train_classifier([picture(mono(u, model.sample_rate)) for u in utterances], found)
+
+    def features(items: Sequence[CodeItem]) -> Features:
+        sounds: list[NDArray[np.float32]] = []
+        for batch in _batches(items):
+            voices = speaker_indices(model, [str(item.label) for item in batch], "codes to be judged")
+            codes = [torch.from_numpy(item.codes) for item in batch]
+            seeds = [zlib.crc32(f"{item.name} {len(sounds) + i}".encode()) for i, item in enumerate(batch)]
+            sounds += decode_in_lockstep(model, codes, speaker=voices, seeds=seeds)
+        return trained.features([picture(sound) for sound in sounds])
+
+    return Judge(_description(trained, f"log-mel spectra by {labels}", len(utterances)), features)
+
+
+def image_judge(codec: str | Path, data: str | Path) -> Judge:
+    """Features of a classifier of pictures by class.
+
+    Args:
+        codec: name or folder of the image model whose codes are judged.
+        data: pictures with classes, whatever `audiovq.data.images.open_images` takes.
+
+    Raises BadDataError for pictures without classes, BadModelError for a model without codes.
+    """
+    model = load_image_model(codec)
+    if not isinstance(model, ImageVQVAE):
+        raise BadModelError(f"{codec}: has no codes to decode; name the model that made them")
+    pack = open_images(data)
+    if pack.labels is None:
+        raise BadDataError(f"{data}: no classes are known; give pictures in one folder a class")
+    chosen = _evenly(range(len(pack.images)))
+    trained = train_classifier([_scaled(pack.images[i]) for i in chosen], [pack.labels[i] for i in chosen])
+
+    @torch.inference_mode()
+    def features(items: Sequence[CodeItem]) -> Features:
+        generator, found = torch.Generator().manual_seed(0), []
+        for batch in _batches(items):
+            images = model.decode(torch.from_numpy(np.stack([item.codes for item in batch])), generator)
+            found.append(trained.features([_scaled(image) for image in images.numpy()]))
+        return np.concatenate(found)
+
+    return Judge(_description(trained, "pictures by class", len(chosen)), features)
+
+
+def _description(trained: Trained, what: str, count: int) -> str:
+    return (
+        f"features: 32 channels of a small convolutional classifier of {what}, {len(trained.classes)} classes,"
+        f" taught on {count - trained.held_out:,} originals; right on {trained.accuracy:.1%} of {trained.held_out:,} others"
+    )
+
+
+def _scaled(image: NDArray[np.integer]) -> Picture:
+    return (image / np.float32(127.5) - 1).astype(np.float32)
+
+
+def _evenly(things: Sequence[T]) -> list[T]:
+    return [things[k * len(things) // min(len(things), MOST)] for k in range(min(len(things), MOST))]
+
+
+def _batches(items: Sequence[CodeItem]) -> list[Sequence[CodeItem]]:
+    return [items[i : i + BATCH_SIZE] for i in range(0, len(items), BATCH_SIZE)]

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Draws codes from a prior and decodes them: as many items as a set has, of its lengths, labels and voices.
+
+    sample_codes.py --prior exp/vqvae/prior_best/text --model exp/vqvae/models/best --labels data/eval/text \\
+                    --data data/eval --codes exp/vqvae/reconstruct_best/eval/codes --out exp/vqvae/samples_best/text
+
+OUT becomes a data directory of the sound, where `text` and `utt2spk` say what was asked for, with the codes in
+OUT/codes.npz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audiovq.bitstream.collection import read_collection
+from audiovq.cli.prior_codes import read_labels
+from audiovq.data.audio import write_audio
+from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.errors import AudioVQError, BadDataError
+from audiovq.evaluate.likelihood import speaker_indices
+from audiovq.evaluate.resynthesis import decode_in_lockstep
+from audiovq.pretrained import load_model
+from audiovq.prior import Prior, load_prior, sample
+from audiovq.prior.base import Codes
+from audiovq.prior.sampling import uniform_streams
+
+BATCH_SIZE = 50  # decoded in lockstep
+
+
+def draw(prior: Prior, lengths: dict[str, int], labels: dict[str, str], seed: int, top_p: float) -> dict[str, Codes]:
+    """Codes `[Q, F]` of each item, those of a label in step; a seed for each label."""
+    groups: dict[str | None, list[str]] = {}
+    for name in lengths:
+        groups.setdefault(labels[name] if prior.spec.labels else None, []).append(name)
+    drawn = {}
+    for label, names in groups.items():
+        longest = max(lengths[name] for name in names)
+        own_seed = zlib.crc32(f"{seed} {label}".encode())
+        uniforms = uniform_streams(own_seed, len(names), longest, prior.spec.num_quantizers)
+        for name, codes in zip(names, sample(prior, uniforms, (longest,), label=label, top_p=top_p), strict=True):
+            drawn[name] = codes[:, : lengths[name]]
+    return drawn
+
+
+def make(options: argparse.Namespace) -> None:
+    """All of OUT, which appears when it is whole."""
+    started = time.monotonic()
+    prior, model = load_prior(options.prior), load_model(options.model)
+    utterances = {u.id: u for u in DataDir.read(options.data).utterances}
+    items = {item.name: item for item in read_collection([str(options.codes)]).items}
+    if missing := sorted(set(utterances) - set(items)):
+        raise BadDataError(f"{options.codes}: no codes of {missing[0]}; encode {options.data} again")
+    labels = read_labels(options.labels) or {}
+    if prior.spec.labels and (missing := sorted(set(utterances) - set(labels))):
+        raise BadDataError(f"{options.labels}: no label of {missing[0]}; add a line for it")
+    codes = draw(prior, {name: items[name].codes.shape[1] for name in utterances}, labels, options.seed, options.top_p)
+    print(f"{len(codes)} items drawn, {time.monotonic() - started:.0f} s", flush=True)
+
+    out: Path = options.out.absolute()
+    making = out.with_name(f".{out.name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    (making / "wav").mkdir(parents=True)
+    names = sorted(codes, key=lambda name: codes[name].shape[1])  # like with like, so that little is padding
+    for batch in (names[i : i + BATCH_SIZE] for i in range(0, len(names), BATCH_SIZE)):
+        voices = speaker_indices(model, [utterances[name].speaker for name in batch], str(options.data))
+        seeds = [zlib.crc32(f"{options.seed} {name}".encode()) for name in batch]
+        tensors = [torch.from_numpy(codes[name]) for name in batch]
+        sounds = decode_in_lockstep(model, tensors, speaker=voices, seeds=seeds, decoder=options.decoder)
+        for name, sound in zip(batch, sounds, strict=True):
+            write_audio(making / "wav" / f"{name}.wav", sound[None], model.sample_rate)
+    np.savez(making / "codes.npz", **codes)
+    DataDir(tuple(_at(u, out / "wav" / f"{name}.wav") for name, u in utterances.items())).write(making)
+    shutil.rmtree(out, ignore_errors=True)
+    making.rename(out)
+    print(f"{out}: {len(codes)} items, {time.monotonic() - started:.0f} s")
+
+
+def _at(utterance: Utterance, path: Path) -> Utterance:
+    return replace(utterance, recording=str(path), start=0.0, end=None, recording_id="")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prior", type=Path, required=True, help="folder of the prior")
+    parser.add_argument("--model", required=True, help="folder of the model that decodes")
+    parser.add_argument("--decoder", help="one of the model's; the first if not given")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="data directory whose ids, texts and speakers are used"
+    )
+    parser.add_argument("--codes", type=Path, required=True, help="folder of its codes, whose lengths are used")
+    parser.add_argument("--labels", type=Path, help="lines of <item> <label>, for a prior that takes one")
+    parser.add_argument("--top-p", type=float, default=1.0, help="draw from the fewest codes of this probability (1)")
+    parser.add_argument("--seed", type=int, default=0, help="of codes and sound")
+    parser.add_argument("--out", type=Path, required=True, help="data directory to make")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    try:
+        make(options)
+    except AudioVQError as error:
+        sys.exit(f"sample_codes.py: error: {error}")
+
+
+if __name__ == "__main__":
+    main()
