@@ -148,8 +148,13 @@ class ImageVQVAE(ImageModel):
         reconstruction = self.decoder.bits(x, vq.z_q)
         places = math.prod(vq.z_q.shape[2:])
         bits = places * sum(math.log2(size) for size in self.codebook_sizes)
-        loss = reconstruction.mean() * math.log(2) / x[0].numel() + vq.loss
+        loss = nats_per_dim(reconstruction, x) + vq.loss
         return Bound(reconstruction, torch.full_like(reconstruction, bits), loss, vq)
+
+    def unquantized(self, x: Tensor) -> Bound:
+        """The decoder fed z_e, while the quantizer rests: to begin a training with. It bounds nothing."""
+        bits = self.decoder.bits(x, self.encoder(x))
+        return Bound(bits, torch.full_like(bits, math.nan), nats_per_dim(bits, x))
 
     def latents(self, x: Tensor) -> Tensor:
         """z_q, from the codes alone."""
@@ -175,8 +180,13 @@ class PixelModel(ImageModel):
     def bound(self, x: Tensor, *, kl_weight: float = 1.0) -> Bound:
         """Exact: -log2 p(x)."""
         bits = self.decoder.bits(x, None)
-        return Bound(bits, torch.zeros_like(bits), bits.mean() * math.log(2) / x[0].numel())
+        return Bound(bits, torch.zeros_like(bits), nats_per_dim(bits, x))
 
     def latents(self, x: Tensor) -> None:
         """There are none."""
         return None
+
+
+def nats_per_dim(bits: Tensor, x: Tensor) -> Tensor:
+    """The mean over items of their bits `[B]`, in nats per dimension of x `[B, C, H, W]`."""
+    return bits.mean() * math.log(2) / x[0].numel()

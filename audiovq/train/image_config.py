@@ -34,10 +34,13 @@ class ImageObjectiveConfig(Config):
     Attributes:
         kl_weight: of the KL term of a VAE, which 1 makes a bound.
         kl_warmup_steps: it rises linearly from 0 over these.
+        quantize_from_step: before it the decoder of a VQ-VAE is fed z_e, and the quantizer rests. Several codes at a
+            place that start by k-means on latents of an untrained encoder all say the same.
     """
 
     kl_weight: float = 1.0
     kl_warmup_steps: int = 0
+    quantize_from_step: int = 0
 
     def kl_weight_at(self, step: int) -> float:
         """The weight at a step."""
@@ -54,6 +57,9 @@ class ImageExperimentConfig(Config):
 
     @model_validator(mode="after")
     def _has_a_kl_term(self) -> "ImageExperimentConfig":
-        if self.objective != ImageObjectiveConfig() and not isinstance(self.model.latent, GaussianConfig):
-            raise ValueError(f"objective: model.latent.kind {self.model.latent.kind} has no KL term to weigh")
+        kind, gaussian = self.model.latent.kind, isinstance(self.model.latent, GaussianConfig)
+        if not gaussian and (self.objective.kl_weight != 1 or self.objective.kl_warmup_steps):
+            raise ValueError(f"objective: model.latent.kind {kind} has no KL term to weigh")
+        if self.objective.quantize_from_step and kind in ("gaussian", "categorical", "none"):
+            raise ValueError(f"objective.quantize_from_step: model.latent.kind {kind} quantizes nothing")
         return self

@@ -26,25 +26,27 @@ class ImageModule(OptimizedModule):
         step = self.global_step
         # restarts and the draws of a baseline's posterior: seeded here, a resumed run repeats them
         torch.manual_seed((self.config.train.seed * 1_000_003 + step) * 4099 + self.global_rank)
-        weight = self.config.objective.kl_weight_at(step)
-        bound = self.model(batch["images"], kl_weight=weight)
+        bound = self._bound(batch["images"], self.config.objective.kl_weight_at(step))
         self._log("train", bound, batch)
         return bound.loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The same on held-out images with the whole KL term; averaged over items."""
         torch.manual_seed(batch_idx)
-        self._log("valid", self.model(batch["images"]), batch)
+        self._log("valid", self._bound(batch["images"]), batch)
+
+    def _bound(self, images: Tensor, kl_weight: float = 1.0) -> Bound:
+        if isinstance(self.model, ImageVQVAE) and self.global_step < self.config.objective.quantize_from_step:
+            return self.model.unquantized(images)
+        return self.model(images, kl_weight=kl_weight)
 
     def _log(self, stage: str, bound: Bound, batch: Batch) -> None:
         images = batch["images"]
         dims = images[0].numel()
-        values = {
-            "loss": bound.loss,
-            "bits_per_dim": bound.bits.mean() / dims,
-            "reconstruction_bits_per_dim": bound.reconstruction.mean() / dims,
-            "prior_bits_per_dim": bound.prior.mean() / dims,
-        }
+        values = {"loss": bound.loss, "reconstruction_bits_per_dim": bound.reconstruction.mean() / dims}
+        if bound.vq is not None or not isinstance(self.model, ImageVQVAE):  # else the quantizer rests
+            values["bits_per_dim"] = bound.bits.mean() / dims
+            values["prior_bits_per_dim"] = bound.prior.mean() / dims
         if bound.vq is not None:
             self.usage[stage].update(bound.vq.codes.cpu())
             values |= bound.vq.losses

@@ -111,7 +111,7 @@ def test_table_json_and_figure_show_every_prior(results):
     assert float(anchor[11]) < float(first[11])
     found = tree(results)
     assert len(found["rows"]) == len(rows)
-    assert found["rows"][0]["elbo_bits_per_second"] == pytest.approx(1150)
+    assert found["rows"][0]["elbo"] == pytest.approx(1150)
     assert found["rows"][0]["quality"]["pairs"] == rows[0].quality.pairs
     assert [anchor["name"] for anchor in found["anchors"]] == ["(encoder, test part)", "(the same, shuffled)"]
     drawing = figure(results)

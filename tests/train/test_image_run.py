@@ -158,6 +158,19 @@ def test_a_typing_error_names_the_key(packs):
         parse_experiment(tree(packs, decoder={"kind": "conv", "chanels": 3}), "tiny")
 
 
-def test_only_a_vae_has_a_kl_term_to_weigh(packs):
+def test_the_quantizer_rests_until_its_step(packs, tmp_path):
+    config = parse_experiment(tree(packs) | {"objective": {"quantize_from_step": 4}}, "tiny")
+    folder = train(config, tmp_path, device="cpu")
+    rows = list(csv.DictReader((tmp_path / "csv/version_0/metrics.csv").open()))
+    assert [int(row["step"]) for row in rows if row["train/prior_bits_per_dim"]] == [4, 5]
+    assert [int(row["step"]) for row in rows if row["valid/bits_per_dim"]] == [5]
+    assert len([row for row in rows if row["valid/loss"]]) == 2
+    assert isinstance(load_image_model(folder / "best"), ImageVQVAE)
+
+
+def test_objectives_of_other_latents_are_refused(packs):
     with pytest.raises(ConfigError, match="vq has no KL term"):
         parse_experiment(tree(packs) | {"objective": {"kl_weight": 0.5}}, "tiny")
+    settings = tree(packs, latent={"kind": "gaussian"}) | {"objective": {"quantize_from_step": 2}}
+    with pytest.raises(ConfigError, match="gaussian quantizes nothing"):
+        parse_experiment(settings, "tiny")
