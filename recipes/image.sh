@@ -3,9 +3,9 @@
 # cmd.sh, db.sh and local/corpus.sh; docs/recipes.md says how a corpus is added.
 #
 # local/corpus.sh sets `title`, `conf`, `expected_train` and `expected_eval`, may set other defaults and options of its own
-# (`corpus_options`, `corpus_help`) and `pack_args`, and defines find_pictures, which sets `train_pictures` and
-# `eval_pictures`: a source and the options that `audiovq image pack` needs to read it. It finds the corpus in `db_root`. If it can be
-# downloaded, it defines download_corpus DIR too and `download_name`, its folder below --download-dir.
+# (`corpus_options`, `corpus_help`) and `pack_args`, and defines find_pictures, which finds the corpus in `db_root` and
+# sets `train_pictures` and `eval_pictures`: a source and the options that `audiovq image pack` needs to read it. If the
+# corpus can be downloaded, it defines download_corpus DIR too and `download_name`, its folder below --download-dir.
 
 # shellcheck disable=SC1091  # found at run time
 . "$AUDIOVQ_ROOT/recipes/parse_options.sh"
@@ -257,7 +257,7 @@ stage_prior() {
         words+=(--by-speaker --utt2spk "$codes/labels.txt")
     fi
     if [ -n "$prior_conf" ]; then words+=(--config "$prior_conf"); fi
-    if [ "$debug" = true ]; then words+=(-o prior.channels=16 -o prior.depth=2 -o train.max_steps=4); fi
+    if [ "$debug" = true ]; then words+=(-o prior.channels=16 -o prior.depth=2 -o data.batch_size=8 -o train.max_steps=4); fi
     inputs=$(fingerprint "$codes"/.done_{train,valid} "${words[@]}")
     if [ ! -f "$folder/model.safetensors" ] || ! done_before "$folder.done" "$inputs"; then
         rm -f "$folder.done"

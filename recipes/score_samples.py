@@ -120,9 +120,10 @@ def samples_table(options: argparse.Namespace) -> Table:
     table = markdown(["heard in", "the word asked for", "the speaker asked for", "Frechet distance"], rows)
     if (taught := listener.classifier) is not None:
         table += (
-            f"\n\nWords and distance: a small convolutional classifier of log-mel spectra, {len(taught.classes)} classes,"
-            f" right on {taught.accuracy:.1%} of {taught.held_out} training recordings that it was not shown; the distance"
-            " is to as many training recordings. Speakers: a linear discriminant on MFCCs."
+            "\n\nWords and distance: a small convolutional classifier of log-mel spectra,"
+            f" {len(taught.classes)} classes, right on {taught.accuracy:.1%} of {taught.held_out} training recordings"
+            " that it was not shown; the distance is to as many training recordings. Speakers: a linear discriminant"
+            " on MFCCs."
         )
         tree["classifier_accuracy"] = taught.accuracy
     return table, tree

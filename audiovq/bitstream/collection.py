@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,8 @@ def read_collection(
             of Kaldi matrices `[F, Q]` or vectors `[F]`.
         spec: what the codes are, needed where no `.codes` file says it; others must agree with it.
         num_quantizers: keep only the first levels.
-        labels: speaker or class by the item's name; by default the speaker that a `.codes` header names.
+        labels: speaker or class by the item's name; by default the speaker that a `.codes` header names, or the JSON
+            file beside an archive.
         allow_mismatch: codes of several codecs, if their shapes agree.
 
     Raises:
@@ -90,7 +92,7 @@ def _all_codes(sources: Sequence[str], spec: CodeSpec | None) -> Iterator[Found]
         kind = Path(source).suffix[1:]
         specifier = Specifier.parse(f"{kind}:{source}" if kind in ("scp", "ark") and Path(source).is_file() else source)
         if specifier is not None:
-            yield from _kaldi(source, specifier, _given(spec, source))
+            yield from _kaldi(source, specifier, spec)
             continue
         path = Path(source)
         files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES) if path.is_dir() else [path]
@@ -146,21 +148,45 @@ def array_item(name: str, index: int) -> str:
     return f"{name}#{index}"
 
 
-def _kaldi(source: str, specifier: Specifier, spec: CodeSpec) -> Iterator[Found]:
-    for name, matrix in _entries(specifier):
+def _kaldi(source: str, specifier: Specifier, spec: CodeSpec | None) -> Iterator[Found]:
+    told: dict[str, tuple[CodeSpec, dict[str, str | None]] | None] = {}
+    for name, ark, matrix in _entries(specifier):
         place = f"{source}: {name}"
-        yield place, name, _integers(np.asarray(matrix), place), spec, None
+        if ark not in told:
+            told[ark] = _told_beside(ark)
+        own, speakers = told[ark] or (_given(spec, source), {})
+        yield place, name, _integers(np.asarray(matrix), place), own, speakers.get(name)
 
 
-def _entries(specifier: Specifier) -> Iterator[tuple[str, Any]]:
+def _entries(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
+    """(name, archive, value) of each."""
     if specifier.ark is not None:
-        yield from read_archive(specifier.ark)
+        for name, value in read_archive(specifier.ark):
+            yield name, specifier.ark, value
         return
     for name, row in read_scp(str(specifier.scp)).rows.items():
         path, offset = archive_place(row.value) or (row.value, 0)
         with open_archive(path) as file:
             file.seek(offset)
-            yield name, read_value(file, f"{path}: {name}")
+            yield name, path, read_value(file, f"{path}: {name}")
+
+
+def _told_beside(ark: str) -> tuple[CodeSpec, dict[str, str | None]] | None:
+    """What the JSON file that `audiovq encode` leaves beside an archive says of codes and speakers; None without."""
+    path = Path(f"{ark}.json")
+    if ark == "-" or not path.is_file():
+        return None
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        spec = CodeSpec(
+            codebook_sizes=facts["codebook_sizes"],
+            frame_rate=facts["model_sample_rate"] / facts["hop_length"],
+            model=facts["model"],
+            fingerprint=facts["fingerprint"],
+        )
+        return spec, {name: own.get("speaker") for name, own in facts["utterances"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise BadCodesError(f"{path}: does not tell of codes ({error}); make the archive again") from None
 
 
 def _integers(matrix: Any, source: str) -> np.ndarray:

@@ -97,7 +97,8 @@ def image_judge(codec: str | Path, data: str | Path) -> Judge:
 def _description(trained: Trained, what: str, count: int) -> str:
     return (
         f"features: 32 channels of a small convolutional classifier of {what}, {len(trained.classes)} classes,"
-        f" taught on {count - trained.held_out:,} originals; right on {trained.accuracy:.1%} of {trained.held_out:,} others"
+        f" taught on {count - trained.held_out:,} originals; right on {trained.accuracy:.1%} of {trained.held_out:,}"
+        " others"
     )
 
 

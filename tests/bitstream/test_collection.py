@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,24 @@ def test_kaldi_archives_hold_frames_by_levels(tmp_path, dtype):
         found = read_collection([source], spec=spec)
         assert [item.name for item in found.items] == ["utt1", "utt2"]
         assert (found.items[1].codes == codes(seed=1)[0][: len(spec.codebook_sizes)]).all()
+
+
+def test_archives_of_ours_say_whose_codes_they_hold(tmp_path):
+    kaldiio = pytest.importorskip("kaldiio", reason="the kaldi extra is not installed")
+    kaldiio.save_ark(str(tmp_path / "x.ark"), {"utt1": codes()[0].T.astype(np.float32)}, scp=str(tmp_path / "x.scp"))
+    facts = {"model": "tiny", "fingerprint": "00" * 8, "codebook_sizes": [16, 8], "model_sample_rate": 16000}
+    facts |= {"hop_length": 320, "utterances": {"utt1": {"speaker": "anna"}}}
+    (tmp_path / "x.ark.json").write_text(json.dumps(facts))
+    for source in (f"ark:{tmp_path}/x.ark", f"scp:{tmp_path}/x.scp"):
+        found = read_collection([source])
+        assert found.spec == CodeSpec(codebook_sizes=[16, 8], frame_rate=50.0, model="tiny", fingerprint="00" * 8)
+        assert found.items[0].label == "anna"
+    other = found.spec.model_copy(update={"fingerprint": "11" * 8})
+    with pytest.raises(ModelMismatchError):
+        read_collection([source], spec=other)
+    (tmp_path / "x.ark.json").write_text("{}")
+    with pytest.raises(BadCodesError, match=r"x\.ark\.json: does not tell of codes"):
+        read_collection([source])
 
 
 def test_codes_of_two_codecs_are_refused(tmp_path):

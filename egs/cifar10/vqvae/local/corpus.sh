@@ -5,6 +5,7 @@ title="CIFAR-10 (60,000 pictures of 32 x 32): VQ-VAE, VAE and VIMCO in bits/dim"
 conf=conf/vqvae.yaml
 baselines="vae vimco pixelcnn pixelcnn+pixelcnn_only pixelcnn+pixelcnn_vae pixelcnn+pixelcnn_vae+kl_warmup"
 second=conf/two_stage.yaml
+prior_conf=conf/prior.yaml
 expected_train=50000
 expected_eval=10000
 allow_lossy=false

@@ -5,6 +5,7 @@ title="ImageNet (or any folders of pictures) at 128 x 128: VQ-VAE with 32 x 32 c
 conf=conf/vqvae.yaml
 baselines="vae vimco"
 second=conf/two_stage.yaml
+prior_conf=conf/prior.yaml
 expected_train=1281167
 expected_eval=50000
 pack_args=(--allow-lossy) # ImageNet is JPEG files; reduced to 128 x 128 little is left of what that does

@@ -5,6 +5,7 @@ title="Tiny ImageNet (110,000 pictures of 64 x 64, JPEG): VQ-VAE, VAE and VIMCO 
 conf=conf/vqvae.yaml
 baselines="vae vimco pixelcnn pixelcnn+pixelcnn_only pixelcnn+pixelcnn_vae pixelcnn+pixelcnn_vae+kl_warmup"
 second=conf/two_stage.yaml
+prior_conf=conf/prior.yaml
 expected_train=100000
 expected_eval=10000
 pack_args=(--allow-lossy --resize box) # there are only JPEG files; for a conf of 32 x 32, means of 2 x 2 pixels
