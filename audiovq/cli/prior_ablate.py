@@ -220,9 +220,9 @@ def _coder() -> Any:
     if importlib.util.find_spec("constriction") is None:
         click.echo("constriction is not installed, so nothing is coded: pip install 'audiovq[coding]'", err=True)
         return None
-    from audiovq.bitstream.arithmetic import decode_codes, encode_codes
+    from audiovq.bitstream.arithmetic import decode_items, encode_items
 
-    return encode_codes, decode_codes
+    return encode_items, decode_items
 
 
 def _pair(text: str, what: str) -> tuple[str, str]:

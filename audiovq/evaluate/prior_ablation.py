@@ -17,12 +17,13 @@ import numpy as np
 from audiovq.evaluate.sample_quality import Judge, Quality, SampleQuality
 from audiovq.evaluate.table import markdown
 from audiovq.prior import COUNTED, CodeItem, CodeSpec, NGramPrior, Prior, PriorConfig, score_items, total
+from audiovq.prior.base import Codes
 
 CODED_CODES = 1000  # so many held-out codes go through the arithmetic coder and back
 CONTROLS = ("uniform", "unigram")
 
 Fit = Callable[[str, CodeSpec, Sequence[CodeItem], Sequence[CodeItem], int], tuple[Prior, float]]
-Coder = tuple[Callable[[Prior, Any], bytes], Callable[[Prior, bytes, Sequence[int]], Any]]
+Coder = tuple[Callable[[Prior, Sequence[Codes]], bytes], Callable[[Prior, bytes, Sequence[Sequence[int]]], list[Codes]]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def ablate(
         control: the network kind that is also trained on codes drawn from the uniform and the unigram prior; or None.
         seeds: of networks and drawn codes; counted priors need none.
         fit: trains a network: (kind, spec, train, valid, seed) -> prior, and the CPU seconds that took.
-        coder: encode (prior, codes) and decode (prior, bytes, space); None to leave coding out.
+        coder: `encode_items` and `decode_items` of `audiovq.bitstream.arithmetic`; None to leave coding out.
         on_row: hears of each row.
     """
     rows: list[Row] = []
@@ -196,23 +197,20 @@ def _row(
 
 
 def _coded(prior: Prior, items: Sequence[CodeItem], coder: Coder) -> tuple[float, bool]:
-    """Coded bits by the prior's bits of some codes, and whether they decode back.
-
-    Sequences are joined into one, as a few bytes are lost at the end of each.
-    """
+    """Coded bits by the prior's bits of the first test codes, and whether they decode back."""
     encode, decode = coder
-    if prior.spec.layout == "sequence":
-        joined = np.concatenate([item.codes for item in items], axis=1)
-        pieces = [joined[:, : max(1, CODED_CODES // len(joined))]]
-    else:
-        pieces = [item.codes for item in items[: max(1, CODED_CODES // items[0].codes.size)]]
-    bits, coded, back = 0.0, 0, True
-    for codes in pieces:
-        data = encode(prior, codes)
-        bits += float(prior.bits(codes).sum())
-        coded += 8 * len(data)
-        back &= bool((decode(prior, data, codes.shape[1:]) == codes).all())
-    return coded / bits, back
+    pieces: list[Codes] = []
+    left = CODED_CODES
+    for item in items:
+        if left <= 0:
+            break
+        # a grid is taken whole
+        pieces.append(item.codes if item.codes.ndim == 3 else item.codes[:, : max(1, left // len(item.codes))])
+        left -= pieces[-1].size
+    data = encode(prior, pieces)
+    decoded = decode(prior, data, [piece.shape[1:] for piece in pieces])
+    back = all(bool((x == y).all()) for x, y in zip(decoded, pieces, strict=True))
+    return 8 * len(data) / sum(float(prior.bits(piece).sum()) for piece in pieces), back
 
 
 # Showing it.

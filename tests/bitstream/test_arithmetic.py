@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiovq.bitstream.arithmetic import decode_codes, encode_codes
+from audiovq.bitstream.arithmetic import decode_codes, decode_items, encode_codes, encode_items
 from audiovq.errors import BadCodesError
 from audiovq.prior import CodeItem, NetworkPrior, NGramPrior, Prior, PriorConfig, sample
 from audiovq.prior.sampling import uniform_streams
@@ -43,6 +43,17 @@ def test_bytes_are_within_1_percent_of_the_score_and_decode_back(kind):
     bits = prior.bits(codes).sum()
     assert 0.999 * bits - 8 < 8 * len(data) < 1.01 * bits + 64  # whole words of 32 bits, and one to end with
     assert (decode_codes(prior, data, codes.shape[1:]) == codes).all()
+
+
+def test_small_items_share_a_stream_and_its_end():
+    prior, codes = prior_and_codes("trigram")
+    items = [codes[:, i : i + 7] for i in range(0, codes.shape[1], 7)]
+    data = encode_items(prior, items)
+    bits = sum(prior.bits(item).sum() for item in items)
+    assert 0.999 * bits - 8 < 8 * len(data) < 1.01 * bits + 64
+    decoded = decode_items(prior, data, [item.shape[1:] for item in items])
+    assert all((x == y).all() for x, y in zip(decoded, items, strict=True))
+    assert len(data) < sum(len(encode_codes(prior, item)) for item in items)
 
 
 def test_no_codes_are_no_bytes():

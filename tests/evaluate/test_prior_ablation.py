@@ -32,9 +32,17 @@ def fit_bigram(kind, spec, train, valid, seed):
 
 
 def fake_coder():
-    return (lambda prior, codes: codes.astype(np.uint8).tobytes()), (
-        lambda prior, data, space: np.frombuffer(data, np.uint8).reshape(1, *space)
-    )
+    """A byte a code."""
+
+    def encode(prior, items):
+        return b"".join(codes.astype(np.uint8).tobytes() for codes in items)
+
+    def decode(prior, data, spaces):
+        ends = np.cumsum([int(np.prod(space)) for space in spaces])[:-1]
+        parts = np.split(np.frombuffer(data, np.uint8), ends)
+        return [part.reshape(1, *space) for part, space in zip(parts, spaces, strict=True)]
+
+    return encode, decode
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +83,22 @@ def test_elbo_is_reconstruction_and_prior_together(rows):
     assert uniform.elbo == pytest.approx(1150)
     assert uniform.coded_ratio == pytest.approx(8 / 3)
     assert uniform.decoded
+
+
+def test_an_elbo_of_pictures_is_in_bits_per_dimension():
+    rng = np.random.default_rng(0)
+    items = [CodeItem(str(i), rng.integers(0, 8, (1, 4, 4))) for i in range(30)]
+    spec = CodeSpec(codebook_sizes=[8], layout="grid")
+    grids = CodeSet("grids", spec, items[:20], items[20:24], items[24:], reconstruction=2.5, dims=192)
+    found = ablate(grids, ["uniform"], None, [0], fit_bigram, fake_coder())
+    row = found.rows[0]
+    assert row.bits_per_second is None
+    assert row.bits_per_dim == pytest.approx(16 * 3 / 192)
+    assert row.elbo == pytest.approx(2.75)
+    assert row.coded_ratio == pytest.approx(8 / 3)
+    assert row.decoded
+    assert "bits/dim | ELBO bits/dim" in table(found)
+    assert tree(found)["rows"][0]["elbo"] == pytest.approx(2.75)
 
 
 def test_drawn_codes_have_the_shapes_and_shares_of_their_origin():
