@@ -25,13 +25,24 @@ def open_grids(path: Path, model: ImageModelConfig) -> NDArray[Any]:
 
     Raises BadDataError if they are of another size or range than the model's.
     """
-    grids = _codes(path) if isinstance(model.input, CodesConfig) else open_images(path).images
+    grids = _codes(path) if isinstance(model.input, CodesConfig) else _pixels(path, model.input.channels)
     wanted = (model.input.channels, model.height, model.width)
     if len(grids) == 0 or grids.shape[1:] != wanted:
         raise BadDataError(f"{path}: {len(grids)} of {list(grids.shape[1:])}; the model is for {list(wanted)}")
     if isinstance(model.input, CodesConfig) and not 0 <= grids.min() <= grids.max() < model.input.values:
         raise BadDataError(f"{path}: codes up to {grids.max()}; the model is for {model.input.values} values")
     return grids
+
+
+def _pixels(path: Path, channels: int) -> NDArray[Any]:
+    """RGB, or of grey images, whose three channels are equal, one."""
+    images = open_images(path).images
+    if channels == 3:
+        return images
+    some = images[list(spread(len(images), 64))]
+    if (some != some[:, :1]).any():
+        raise BadDataError(f"{path}: has colours; set model.input.channels to 3, or pack grey images")
+    return images[:, :1]
 
 
 def _codes(path: Path) -> NDArray[Any]:

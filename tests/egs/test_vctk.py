@@ -101,7 +101,7 @@ def check_what_a_run_leaves(place: Path) -> None:
 def test_real_speech_goes_through_all_stages_in_debug_size(vctk, minivctk, run_recipe, tmp_path):
     """The corpus in VCTK's layout that `minivctk` in tests/conftest.py looks for."""
     options = [f"--db-root={minivctk}", "--allow-partial=true", "--conf=conf/debug.yaml", *folders(tmp_path)]
-    done = run_recipe(vctk, *options, "--nj=1", "--threads=1", "--ngpu=0", "--num-eval=8")
+    done = run_recipe(vctk, *options, "--nj=1", "--threads=1", "--ngpu=0", "--num-eval=8", "--prior-kind=bigram")
     assert stages_of(done.stdout) == list(range(-1, 8))
     scores = json.loads((tmp_path / "exp/debug/scores.json").read_text())
     assert scores["speakers"]["originals"]["asked_for"] > 0.6

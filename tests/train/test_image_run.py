@@ -145,6 +145,18 @@ def test_a_second_stage_is_trained_on_an_array_of_codes(packs, tmp_path):
         train(parse_experiment(settings, "tiny"), tmp_path / "other", device="cpu")
 
 
+def test_grey_images_train_a_model_of_one_channel(packs, tmp_path):
+    grey = slopes(12, 3)[:, :1]
+    for name in ("train", "valid"):
+        np.save(tmp_path / f"{name}.npy", grey)
+        pack_images(tmp_path / f"{name}.npy", tmp_path / name)
+    config = parse_experiment(tree(tmp_path, input={"kind": "pixels", "channels": 1}), "grey")
+    model = load_image_model(train(config, tmp_path / "exp", device="cpu") / "latest")
+    assert model.reconstruct(torch.from_numpy(grey)).shape == grey.shape
+    with pytest.raises(BadDataError, match="has colours"):
+        train(parse_experiment(tree(packs, input={"kind": "pixels", "channels": 1}), "grey"), tmp_path / "other")
+
+
 def test_images_of_another_size_and_batches_that_cant_be_shared_are_refused(packs, tmp_path):
     with pytest.raises(BadDataError, match=r"\[3, 8, 8\].*\[3, 16, 16\]"):
         train(parse_experiment(tree(packs, height=16, width=16), "tiny"), tmp_path, device="cpu")
