@@ -26,7 +26,7 @@ SMALL = {"channels": 8, "residual_channels": 8, "residual_blocks": 1}
 def slopes(count: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     start, down, across = rng.random((3, count, 3, 1, 1))
-    y, x = np.mgrid[0 : 1 : 8j, 0 : 1 : 8j]
+    y, x = np.mgrid[0:1:8j, 0:1:8j]
     return np.rint((start + down * y + across * x) / 3 * 255).astype(np.uint8)
 
 
