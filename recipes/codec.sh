@@ -103,13 +103,7 @@ main() {
     . "$AUDIOVQ_ROOT/recipes/stages.sh"
     # shellcheck disable=SC1091  # found at run time
     . "$AUDIOVQ_ROOT/recipes/training.sh"
-    if [ "$num_nodes" -gt 1 ] && [ "$cmd_backend" != slurm ]; then
-        _wrong_usage "option --num-nodes needs cmd_backend=slurm (cmd.sh), which is $cmd_backend"
-    fi
-    if [ ! -f "$conf" ]; then _wrong_usage "option --conf: no such file $conf"; fi
-    if ! python -c 'import audiovq' 2> /dev/null; then
-        fail "no audiovq here; run 'make venv' in $AUDIOVQ_ROOT first"
-    fi
+    check_setup
     tag=${tag:-$(basename "$conf" .yaml)}
     exp=$exp_dir/$tag
     model=$exp/models/$checkpoint

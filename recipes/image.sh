@@ -96,13 +96,7 @@ main() {
     . "$AUDIOVQ_ROOT/recipes/stages.sh"
     # shellcheck disable=SC1091  # found at run time
     . "$AUDIOVQ_ROOT/recipes/training.sh"
-    if [ "$num_nodes" -gt 1 ] && [ "$cmd_backend" != slurm ]; then
-        _wrong_usage "option --num-nodes needs cmd_backend=slurm (cmd.sh), which is $cmd_backend"
-    fi
-    if [ ! -f "$conf" ]; then _wrong_usage "option --conf: no such file $conf"; fi
-    if ! python -c 'import audiovq' 2> /dev/null; then
-        fail "no audiovq here; run 'make venv' in $AUDIOVQ_ROOT first"
-    fi
+    check_setup
     name=$(basename "$conf" .yaml)${changes:++$changes}
     tag=${tag:-$name}
     size=$(python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["model"]["height"])' "$conf")

@@ -2,6 +2,17 @@
 # One training as a job of a recipe, that can be told to stop; sourced after stages.sh, with the options of a training set:
 # resume, ngpu, num_nodes, threads.
 
+# What every recipe wants to be in order before its first stage.
+check_setup() {
+    if [ "${num_nodes:?}" -gt 1 ] && [ "${cmd_backend:?}" != slurm ]; then
+        _wrong_usage "option --num-nodes needs cmd_backend=slurm (cmd.sh), which is $cmd_backend"
+    fi
+    if [ ! -f "${conf:?}" ]; then _wrong_usage "option --conf: no such file $conf"; fi
+    if ! python -c 'import audiovq' 2> /dev/null; then
+        fail "no audiovq here; run 'make venv' in $AUDIOVQ_ROOT first"
+    fi
+}
+
 # Trains in folder $1, unless it was done before with the inputs of hash $2; the rest goes to `audiovq train`. Ends the
 # recipe if it was told to stop.
 run_training() {
