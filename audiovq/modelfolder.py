@@ -21,6 +21,9 @@ from audiovq.errors import BadModelError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TRAINING_STATE = (".ema_sums", ".ema_counts")
+# what a model may change, or be given later, while its codes stay what they are
+NOT_IN_CODES = ("decoder", "decoders", "speakers", "speaker_dim", "default_num_quantizers")
+NOT_IN_CODES_TENSORS = ("decoder.", "decoders.", "speaker_table.")
 
 
 def bundled_models() -> dict[str, Path]:
@@ -83,7 +86,17 @@ def write_model_folder(folder: str | Path, config: dict[str, Any], tensors: dict
 
 def model_fingerprint(folder: str | Path) -> bytes:
     """SHA-256 (32 bytes) over the configuration and the tensors: names, types, shapes and values, in sorted order."""
+    return _sha256(*read_model_folder(Path(folder)))
+
+
+def codes_fingerprint(folder: str | Path) -> bytes:
+    """The same without decoders and voices: models that agree in it give the same codes and read each other's."""
     config, tensors = read_model_folder(Path(folder))
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(NOT_IN_CODES_TENSORS)}
+    return _sha256({key: value for key, value in config.items() if key not in NOT_IN_CODES}, kept)
+
+
+def _sha256(config: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}:{str(tensor.dtype).removeprefix('torch.')}:{list(tensor.shape)}".encode())

@@ -7,9 +7,17 @@ import torch
 from audiovq import image
 from audiovq.audio.model import AudioVQVAE
 from audiovq.image import ImageModel
-from audiovq.modelfolder import bundled_models, model_fingerprint, resolve_model
+from audiovq.modelfolder import bundled_models, codes_fingerprint, model_fingerprint, resolve_model
 
-__all__ = ["bundled_models", "load_image_model", "load_model", "model_fingerprint", "resolve_model", "save_model"]
+__all__ = [
+    "bundled_models",
+    "codes_fingerprint",
+    "load_image_model",
+    "load_model",
+    "model_fingerprint",
+    "resolve_model",
+    "save_model",
+]
 
 
 def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> AudioVQVAE:

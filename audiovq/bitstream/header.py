@@ -54,7 +54,7 @@ class Header(ABC):
 
     Attributes:
         model: name of the model that made the codes.
-        fingerprint: first 8 bytes of the model's SHA-256.
+        fingerprint: first 8 bytes of the SHA-256 of what gives the model's codes their meaning.
         channels: C, coded one by one.
         frames_per_packet: frames of every packet but the last.
         codebook_sizes: K of each level present, first (coarsest) level first.

@@ -76,6 +76,7 @@ def codec(
     from audiovq.evaluate.metrics import metrics_for
     from audiovq.evaluate.roundtrip import round_trip
     from audiovq.evaluate.scores import read_groups
+    from audiovq.pretrained import model_fingerprint, resolve_model
 
     set_threads(threads)
     utterances = DataDir.read(data_dir).utterances
@@ -88,14 +89,13 @@ def codec(
         trips = round_trip(utterances, coders, rate, groups=groups, progress=progress)
     results = [comparison.Result(c.name, c.container, t) for c, t in zip(coders, trips, strict=True)]
     metrics = metrics_for(rate)
+    sha256 = model_fingerprint(resolve_model(model)).hex()
     seconds = sum(score.seconds for score in results[0].scores)
-    click.echo(
-        f"{network.name} {network.fingerprint.hex()[:16]}: {len(utterances)} files, {seconds:.1f} s, {rate} Hz\n"
-    )
+    click.echo(f"{network.name} {sha256[:16]}: {len(utterances)} files, {seconds:.1f} s, {rate} Hz\n")
     click.echo("\n".join([comparison.report(results, metrics), *(f"left out: {reason}" for reason in left_out)]))
     tree = {
         "model": network.name,
-        "fingerprint": network.fingerprint.hex(),
+        "sha256": sha256,
         "data": str(data_dir),
         "scored_at_hz": rate,
         "metrics": {metric.name: metric.title for metric in metrics},

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def models(as_json: bool) -> None:
-    """List the bundled models: rate, levels, bitrates, size on disk, parameters, fingerprint."""
+    """List the bundled models: rate, levels, bitrates, size on disk, parameters, fingerprint of the codes."""
     from audiovq.pretrained import bundled_models
 
     found = [describe_model(name) for name in bundled_models()]
@@ -36,7 +36,7 @@ def models(as_json: bool) -> None:
 def describe_model(name: str) -> dict[str, Any]:
     """What there is to know of a model before using it, JSON-able."""
     from audiovq.codec import ImageCodec, open_codec
-    from audiovq.pretrained import resolve_model
+    from audiovq.pretrained import model_fingerprint, resolve_model
 
     codec = open_codec(name, "cpu")
     folder = resolve_model(name)
@@ -48,6 +48,7 @@ def describe_model(name: str) -> dict[str, Any]:
         "num_parameters": codec.model.num_parameters(),
         "num_bytes": sum(f.stat().st_size for f in folder.iterdir() if f.suffix in (".json", ".safetensors")),
         "fingerprint": codec.fingerprint.hex(),
+        "sha256": model_fingerprint(folder).hex(),
     }
 
 

@@ -28,7 +28,7 @@ from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
 from audiovq.data.audio import resample, resampling_range
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
-from audiovq.pretrained import load_model, model_fingerprint, resolve_model
+from audiovq.pretrained import codes_fingerprint, load_model, resolve_model
 
 BLOCK_SECONDS = 20.0
 MAX_RATE = 768_000  # Hz; no recording has more, and a forged header could ask for any amount of memory
@@ -40,7 +40,7 @@ class Codec:
     Args:
         model: an `AudioVQVAE`; it is put into eval mode.
         name: what `.codes` files will call the model: a bundled name, or its folder.
-        fingerprint: SHA-256 of the model, by which a decoder knows it again.
+        fingerprint: SHA-256 of what gives its codes their meaning (`codes_fingerprint`), by which they are known again.
 
     Attributes:
         block_seconds: sound that encoder and feed-forward decoders see at once, besides context.
@@ -69,7 +69,7 @@ class Codec:
         folder = resolve_model(os.fspath(name_or_path))
         if is_image_model(folder):
             raise BadModelError(f"{name_or_path}: is a model of images; use it with `audiovq image` and ImageCodec")
-        return cls(load_model(folder, device=place), os.fspath(name_or_path), model_fingerprint(folder))
+        return cls(load_model(folder, device=place), os.fspath(name_or_path), codes_fingerprint(folder))
 
     @classmethod
     def for_header(cls, header: AudioHeader, device: str = "auto") -> Codec:

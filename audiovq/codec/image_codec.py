@@ -23,7 +23,7 @@ from audiovq.codec.loading import check_fingerprint, model_at_hand, pick_device
 from audiovq.codec.strips import STRIP_PIXELS, decode_strips, encode_strips
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError
 from audiovq.image import ImageVQVAE, load_image_model
-from audiovq.pretrained import model_fingerprint, resolve_model
+from audiovq.pretrained import codes_fingerprint, resolve_model
 
 Pixels = NDArray[np.uint8]
 LOST_GREY = 128  # of a place whose codes are lost
@@ -43,7 +43,7 @@ class ImageCodec:
     Args:
         model: an `ImageVQVAE` of 8-bit pixels; it is put into eval mode.
         name: what `.codes` files will call the model: a bundled name, or its folder.
-        fingerprint: SHA-256 of the model, by which a decoder knows it again.
+        fingerprint: SHA-256 of what gives its codes their meaning (`codes_fingerprint`), by which they are known again.
 
     Raises:
         BadModelError: a model of something else than pixels.
@@ -70,7 +70,7 @@ class ImageCodec:
         model = load_image_model(folder)
         if not isinstance(model, ImageVQVAE):
             raise BadModelError(f"{name_or_path}: is a {type(model).__name__}, which has no codes; name a VQ-VAE")
-        return cls(model.to(place), os.fspath(name_or_path), model_fingerprint(folder))
+        return cls(model.to(place), os.fspath(name_or_path), codes_fingerprint(folder))
 
     @classmethod
     def for_header(cls, header: ImageHeader, device: str = "auto") -> ImageCodec:
