@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 TARGET_LUFS = -23.0  # EBU R 128
@@ -18,12 +17,10 @@ def gain_to_target(sound: NDArray[np.float32], rate: int) -> float | None:
 
     Less than 0.4 s, or more than five channels, which BS.1770 does not measure, count by their power alone.
     """
-    from torchaudio.functional import loudness  # slow to import, and rarely wanted
+    from pyloudnorm import Meter  # slow to import, and rarely wanted
 
     if sound.shape[1] >= _BLOCK_SECONDS * rate and len(sound) <= _MOST_CHANNELS:
-        # torchaudio clips inside its filters, which lift high notes by 4 dB: keep room for that
-        scale = min(1.0, 0.5 / max(float(np.abs(sound).max()), 1e-9))
-        lufs = float(loudness(torch.from_numpy(sound * np.float32(scale)), rate)) - 20 * math.log10(scale)
+        lufs = float(Meter(rate).integrated_loudness(sound.T.astype(np.float64)))
     else:
         power = float(np.square(sound, dtype=np.float64).mean(axis=1).sum()) if sound.size else 0.0
         lufs = -0.691 + 10 * math.log10(power) if power else -math.inf

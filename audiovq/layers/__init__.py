@@ -4,7 +4,7 @@ PixelCNN, Transformer."""
 from audiovq.layers.conv import CausalConv1d
 from audiovq.layers.convnext import ConvNeXtBlock, ConvNeXtStack
 from audiovq.layers.pixelcnn import GatedPixelCNN
-from audiovq.layers.spectral import InverseSTFT, LogMel
+from audiovq.layers.spectral import InverseSTFT, LogMel, mel_filterbank
 from audiovq.layers.transformer import CausalTransformer
 from audiovq.layers.wavenet import WaveNetStack
 
@@ -17,4 +17,5 @@ __all__ = [
     "InverseSTFT",
     "LogMel",
     "WaveNetStack",
+    "mel_filterbank",
 ]

@@ -1,9 +1,23 @@
 """Log-mel analysis and inverse STFT with one frame per hop, both local: no statistic looks at the whole signal."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
+
+
+def mel_filterbank(sample_rate: int, window_length: int, num_mels: int) -> Tensor:
+    """Triangles with peaks of 1, evenly spaced on the HTK mel scale from 0 Hz to half the rate: `[bins, num_mels]`.
+
+    mel = 2595 log10(1 + f / 700). Equals torchaudio's `melscale_fbanks` bit for bit: codes depend on it.
+    """
+    frequency = torch.linspace(0, sample_rate // 2, window_length // 2 + 1)
+    top = 2595.0 * math.log10(1.0 + sample_rate / 2 / 700.0)
+    corners = 700.0 * (10.0 ** (torch.linspace(0.0, top, num_mels + 2) / 2595.0) - 1.0)
+    distance, width = corners - frequency.unsqueeze(1), corners.diff()
+    rising, falling = -distance[:, :-2] / width[:-1], distance[:, 2:] / width[1:]
+    return torch.minimum(rising, falling).clamp_min(0.0)
 
 
 class LogMel(nn.Module):
@@ -26,8 +40,7 @@ class LogMel(nn.Module):
     ) -> None:
         super().__init__()
         self.window_length, self.hop_length, self.floor = window_length, hop_length, floor
-        bank = melscale_fbanks(window_length // 2 + 1, 0.0, sample_rate / 2, num_mels, sample_rate)
-        self.register_buffer("bank", bank, persistent=False)
+        self.register_buffer("bank", mel_filterbank(sample_rate, window_length, num_mels), persistent=False)
         self.register_buffer("window", torch.hann_window(window_length), persistent=False)
 
     @torch.autocast("cpu", enabled=False)

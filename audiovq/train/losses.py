@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
+
+from audiovq.layers import mel_filterbank
 
 MAGNITUDE_FLOOR = 2e-3  # of an unnormalised STFT bin; about 20 dB over the noise of 16-bit audio
 
@@ -16,15 +17,17 @@ class SpectralResolution(nn.Module):
         sample_rate: Hz.
         window_length: samples, a quarter of it is the hop.
         num_mels: bands of the mel term.
+        range_db: under the target's loudest mel band, where silence begins; None for the noise of 16-bit audio only.
     """
 
     bank: Tensor
     window: Tensor
 
-    def __init__(self, sample_rate: int, window_length: int, num_mels: int) -> None:
+    def __init__(self, sample_rate: int, window_length: int, num_mels: int, range_db: float | None = None) -> None:
         super().__init__()
         self.window_length, self.hop_length = window_length, window_length // 4
-        bank = melscale_fbanks(window_length // 2 + 1, 0.0, sample_rate / 2, num_mels, sample_rate)
+        self.range = 0.0 if range_db is None else 10 ** (-range_db / 20)
+        bank = mel_filterbank(sample_rate, window_length, num_mels)
         self.register_buffer("bank", bank / bank.sum(0, keepdim=True).clamp_min(1e-8), persistent=False)
         self.register_buffer("window", torch.hann_window(window_length), persistent=False)
 
@@ -42,14 +45,16 @@ class SpectralResolution(nn.Module):
         The latter is the mean |difference| of log magnitudes plus the relative error (spectral convergence).
         """
         x, y = self.magnitude(output), self.magnitude(target)
-        log_mel = (_log(x @ self.bank) - _log(y @ self.bank)).abs().mean()
-        log_linear = (_log(x) - _log(y)).abs().mean()
+        mel_x, mel_y = x @ self.bank, y @ self.bank
+        floor = (self.range * mel_y.amax((1, 2), keepdim=True)).clamp_min(MAGNITUDE_FLOOR)
+        log_mel = _log_distance(mel_x, mel_y, floor)
+        log_linear = _log_distance(x, y, floor)
         convergence = (x - y).norm(dim=(1, 2)) / y.norm(dim=(1, 2)).clamp_min(MAGNITUDE_FLOOR * y[0].numel() ** 0.5)
         return log_mel, log_linear + convergence.mean()
 
 
-def _log(magnitude: Tensor) -> Tensor:
-    return magnitude.clamp_min(MAGNITUDE_FLOOR).log()
+def _log_distance(x: Tensor, y: Tensor, floor: Tensor) -> Tensor:
+    return (torch.maximum(x, floor).log() - torch.maximum(y, floor).log()).abs().mean()
 
 
 class SpectralLoss(nn.Module):
@@ -59,13 +64,21 @@ class SpectralLoss(nn.Module):
         sample_rate: Hz.
         windows, num_mels: FFT sizes and mel bands, one each per resolution.
         per_step: how many are drawn in training.
+        range_db: see `SpectralResolution`.
     """
 
-    def __init__(self, sample_rate: int, windows: Sequence[int], num_mels: Sequence[int], per_step: int) -> None:
+    def __init__(
+        self,
+        sample_rate: int,
+        windows: Sequence[int],
+        num_mels: Sequence[int],
+        per_step: int,
+        range_db: float | None = None,
+    ) -> None:
         super().__init__()
         self.per_step = per_step
         self.resolutions = nn.ModuleList(
-            SpectralResolution(sample_rate, w, m) for w, m in zip(windows, num_mels, strict=True)
+            SpectralResolution(sample_rate, w, m, range_db) for w, m in zip(windows, num_mels, strict=True)
         )
 
     @torch.autocast("cpu", enabled=False)

@@ -1,10 +1,12 @@
 """Log-mel analysis and inverse STFT: locality, lengths, perfect reconstruction."""
 
+import librosa
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from audiovq.layers import InverseSTFT, LogMel
+from audiovq.layers import InverseSTFT, LogMel, mel_filterbank
 
 
 @pytest.mark.parametrize(("window", "hop"), [(640, 160), (512, 128), (320, 160)])
@@ -38,6 +40,12 @@ def test_log_mel_is_local_and_gives_one_frame_per_hop():
     untouched = (1000 - (512 - 160) // 2 - 160) // 160 + 1  # frames whose window ends by sample 1000
     assert torch.equal(mel(changed)[:, :untouched], y[:, :untouched])
     assert not torch.equal(mel(changed)[:, untouched + 1], y[:, untouched + 1])
+
+
+@pytest.mark.parametrize(("rate", "window", "mels"), [(16000, 512, 80), (24000, 1024, 100), (8000, 256, 32)])
+def test_filterbank_is_the_htk_one(rate, window, mels):
+    theirs = librosa.filters.mel(sr=rate, n_fft=window, n_mels=mels, htk=True, norm=None).T
+    np.testing.assert_allclose(mel_filterbank(rate, window, mels).numpy(), theirs, atol=2e-5)
 
 
 def test_log_mel_of_silence_is_finite():
