@@ -14,6 +14,8 @@ from numba.core.registry import cpu_target
 FEATURES: frozenset[str] = frozenset(cpu_target.target_context.codegen().magic_tuple()[2].split(","))
 LANES = 16 if "+avx512f" in FEATURES else 8 if "+avx" in FEATURES else 4
 """Float32 numbers in a vector register."""
+REGISTERS = 16 if LANES == 8 or ("+sse2" in FEATURES and LANES == 4) else 32
+"""How many vector registers there are: AVX-512 and NEON have 32."""
 HAS_VNNI = "+avx512vnni" in FEATURES and "+avx512vl" in FEATURES and LANES == 16
 
 I8, I32, I64, F32, F64 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()

@@ -33,7 +33,7 @@ class CompiledSampler:
         plain: plain loops instead of vector code, float32 only. They are also taken, with the reason kept in `note`,
             where the vector code can't be compiled.
 
-    Raises ConfigError for int8 on a processor without VNNI instructions.
+    Raises ConfigError for int8 on a processor without instructions for it.
     """
 
     def __init__(self, decoder: WaveNetDecoder, precision: str, identity: str, *, plain: bool = False) -> None:

@@ -33,7 +33,7 @@ from audiovq.audio.wavenet_sampler.products import (
     TWO_ROWS,
     product,
 )
-from audiovq.audio.wavenet_sampler.rows import operand, store_row
+from audiovq.audio.wavenet_sampler.rows import SIGNED, UNSIGNED, operand, store_row
 from audiovq.layers.wavenet import RESIDUAL_SCALE
 from audiovq.simd.disk_cache import compiled_and_kept, sources_stamp
 
@@ -42,11 +42,11 @@ ONE = np.float32(1)
 
 
 @numba.njit(nogil=True, inline="always")
-def operands(kind, count, x, x_stride, width, buffer, buffer_stride, scales):
+def operands(kind, count, x, x_stride, width, buffer, buffer_stride, scales, zero):
     """Where a product reads the first `width` numbers of `count` rows at address x: address and stride."""
-    address = operand(kind, x, width, buffer, scales)
+    address = operand(kind, x, width, buffer, scales, zero)
     for m in range(1, count):
-        operand(kind, x + m * x_stride, width, buffer + m * buffer_stride, scales + 4 * m)
+        operand(kind, x + m * x_stride, width, buffer + m * buffer_stride, scales + 4 * m, zero)
     return address, (x_stride if address == x else buffer_stride)
 
 
@@ -115,17 +115,17 @@ def head(
     buffer_row, buffer_scales,
 ):  # fmt: skip
     """From what all gates let through, `size` numbers, to the outputs: the skips, and the two layers after them."""
-    v, v_row = operands(kind, len(streams), gated, gated_row, size, buffer, buffer_row, buffer_scales)
+    v, v_row = operands(kind, len(streams), gated, gated_row, size, buffer, buffer_row, buffer_scales, SIGNED)
     product(kind, streams, RELU, ONE, (
         plan.hidden_registers, hidden, hidden_row, w + plan.skip_bias, 0, z, 0,
         w + plan.skip, w + plan.skip_consts, v, v_row, buffer_scales, 4, size // 4,
     ))  # fmt: skip
-    v, v_row = operands(kind, len(streams), hidden, hidden_row, width, buffer, buffer_row, buffer_scales)
+    v, v_row = operands(kind, len(streams), hidden, hidden_row, width, buffer, buffer_row, buffer_scales, UNSIGNED)
     product(kind, streams, RELU, ONE, (
         plan.hidden_registers, second, hidden_row, w + plan.hidden_bias, 0, z, 0,
         w + plan.hidden, w + plan.hidden_consts, v, v_row, buffer_scales, 4, width // 4,
     ))  # fmt: skip
-    v, v_row = operands(kind, len(streams), second, hidden_row, width, buffer, buffer_row, buffer_scales)
+    v, v_row = operands(kind, len(streams), second, hidden_row, width, buffer, buffer_row, buffer_scales, UNSIGNED)
     product(kind, streams, LINEAR, ONE, (
         plan.output_registers, out, out_row, w + plan.output_bias, 0, z, 0,
         w + plan.output, w + plan.output_consts, v, v_row, buffer_scales, 4, width // 4,
@@ -169,7 +169,9 @@ def _kept_loop(stamp: int) -> Callable[..., None]:
             now = position + t
             if t == first or now % plan.hop_length == 0:
                 frame = condition.ctypes.data + (phase + t) // plan.hop_length * condition.strides[1]
-                v, v_row = operands(kind, count, frame, condition.strides[0], plan.condition_size, b, b_row, b_scales)
+                v, v_row = operands(
+                    kind, count, frame, condition.strides[0], plan.condition_size, b, b_row, b_scales, SIGNED
+                )
                 product(kind, streams, LINEAR, ONE, (
                     depth * plan.gate_registers, c, c_row, w + plan.condition_bias, 0, z, 0,
                     w + plan.condition, w + plan.condition_consts, v, v_row, b_scales, 4, plan.condition_size // 4,
@@ -200,7 +202,7 @@ def _kept_loop(stamp: int) -> Callable[..., None]:
                     here, r_row, here_scales, r_scales_row, quads,
                 ))  # fmt: skip
                 if i < depth - 1:  # nobody reads the last layer's residual output
-                    v, v_row = operands(kind, count, passed, g_row, plan.gated, b, b_row, b_scales)
+                    v, v_row = operands(kind, count, passed, g_row, plan.gated, b, b_row, b_scales, SIGNED)
                     product(kind, streams, LINEAR, SCALE, (
                         plan.residual_registers, a, a_row, a, a_row, w + layers[i, RESIDUAL_BIAS], 0,
                         w + layers[i, RESIDUAL], w + layers[i, RESIDUAL_CONSTS], v, v_row, b_scales, 4, plan.gated // 4,

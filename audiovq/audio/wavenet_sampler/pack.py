@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.sampler_state import BLOCK, padded, ring_rows
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
+from audiovq.audio.wavenet_sampler.rows import SIGNED, UNSIGNED
 from audiovq.layers.wavenet import RESIDUAL_SCALE, WaveNetStack
+from audiovq.simd.bytes import PAIR_LIMIT
 from audiovq.simd.vectors import LANES
 
 Array = NDArray[Any]
@@ -95,11 +97,13 @@ def _pad(array: Array, *shape: int, fill: float = 0.0) -> Array:
     return out
 
 
-def pack_matrix(matrix: Array, precision: str) -> tuple[bytes, bytes]:
-    """`[outputs, inputs]`, both padded -> weights in tiles, and consts of int8 weights; see `products`."""
+def pack_matrix(matrix: Array, precision: str, zero: int = SIGNED) -> tuple[bytes, bytes]:
+    """`[outputs, inputs]`, both padded -> weights in tiles, and consts of int8 weights; see `products`.
+
+    zero: SIGNED or UNSIGNED, as the inputs are quantized.
+    """
     outputs, inputs = matrix.shape
-    steps = np.abs(matrix).max(axis=1) / 127
-    steps[steps < 1e-30] = 1.0
+    steps = _steps(matrix)
     tiles, row = [], 0
     while row < outputs:
         left = (outputs - row) // LANES
@@ -108,9 +112,8 @@ def pack_matrix(matrix: Array, precision: str) -> tuple[bytes, bytes]:
         if precision == "fp32":
             tiles.append(tile.tobytes())
         elif precision == "bf16":
-            bits = torch.from_numpy(tile).bfloat16().view(torch.int16).numpy().astype(np.uint16).astype(np.uint32)
-            pairs = bits.reshape(inputs, width // (2 * LANES), 2, LANES)
-            tiles.append((pairs[:, :, 0] | pairs[:, :, 1] << 16).tobytes())
+            pairs = tile.reshape(inputs, width // (2 * LANES), 2, LANES)
+            tiles.append(_pack_bf16(pairs[:, :, 0], pairs[:, :, 1]).tobytes())
         else:
             integers = np.rint(tile / steps[row : row + width]).astype(np.int8)
             tiles.append(integers.reshape(inputs // 4, 4, width).transpose(0, 2, 1).tobytes())
@@ -118,8 +121,32 @@ def pack_matrix(matrix: Array, precision: str) -> tuple[bytes, bytes]:
     if precision != "int8":
         return b"".join(tiles), b""
     sums = np.rint(matrix / steps[:, None]).astype(np.int32).sum(axis=1, dtype=np.int32)
-    consts = np.stack([(-128 * sums).reshape(-1, LANES), steps.astype(np.float32).view(np.int32).reshape(-1, LANES)], 1)
+    consts = np.stack(
+        [(-zero * sums).reshape(-1, LANES), steps.astype(np.float32).view(np.int32).reshape(-1, LANES)], 1
+    )
     return b"".join(tiles), consts.astype(np.int32).tobytes()
+
+
+def _pack_bf16(even: Array, odd: Array) -> Array:
+    """Pairs of numbers in 32 bits: bfloat16 in the low half, and for the odd one all of them, as a float32.
+
+    That saves clearing the low half. What it adds to the odd one is made up for by the high half: that too is within
+    half a bfloat16's step of its number, as if rounded (just under a power of two, within three quarters).
+    """
+    low = torch.from_numpy(np.ascontiguousarray(even)).bfloat16().view(torch.int16).numpy().view(np.uint16)
+    bits = np.ascontiguousarray(odd).view(np.uint32)
+    high = (bits.astype(np.int64) - low + 0x8000) >> 16  # of magnitudes: the sign is the topmost bit
+    high = np.maximum(high, bits >> 31 << 15)  # not below the zero of its sign
+    return (high << 16 | low).astype(np.uint32)
+
+
+def _steps(matrix: Array) -> Array:
+    """What an integer of each row of int8 weights is worth."""
+    magnitudes = np.abs(matrix)
+    steps = magnitudes.max(axis=1) / 127
+    if PAIR_LIMIT is not None:  # rounding may add one half to each
+        steps = np.maximum(steps, (magnitudes[:, ::2] + magnitudes[:, 1::2]).max(axis=1) / (PAIR_LIMIT - 1))
+    return np.where(steps < 1e-30, np.float32(1), steps)
 
 
 class _Writer:
@@ -138,9 +165,9 @@ class _Writer:
         self.size += len(data) + filler
         return offset
 
-    def matrix(self, matrix: Array) -> tuple[int, int]:
+    def matrix(self, matrix: Array, zero: int = SIGNED) -> tuple[int, int]:
         """Offsets of weights and consts."""
-        weights, consts = pack_matrix(matrix, self.precision)
+        weights, consts = pack_matrix(matrix, self.precision, zero)
         return self.put(weights), self.put(consts)
 
     def floats(self, values: Array) -> int:
@@ -230,12 +257,12 @@ def _pack_head(writer: _Writer, stack: WaveNetStack, num_outputs: int) -> dict[s
     by_layer = _numpy(stack.skip.weight).reshape(channels, depth, -1)
     skips = _pad(by_layer, width, depth, padded(by_layer.shape[-1])).reshape(width, -1)
     offsets = {}
-    for name, layer, matrix, fill in (
-        ("skip", stack.skip, skips, 0.0),
-        ("hidden", stack.head[1], _pad(_numpy(stack.head[1].weight), width, width), 0.0),
-        ("output", stack.head[3], _pad(_numpy(stack.head[3].weight), outputs, width), NEVER),
+    for name, layer, matrix, fill, zero in (
+        ("skip", stack.skip, skips, 0.0, SIGNED),
+        ("hidden", stack.head[1], _pad(_numpy(stack.head[1].weight), width, width), 0.0, UNSIGNED),
+        ("output", stack.head[3], _pad(_numpy(stack.head[3].weight), outputs, width), NEVER, UNSIGNED),
     ):
-        offsets[name], offsets[f"{name}_consts"] = writer.matrix(matrix)
+        offsets[name], offsets[f"{name}_consts"] = writer.matrix(matrix, zero)
         offsets[f"{name}_bias"] = writer.floats(_pad(_numpy(layer.bias), len(matrix), fill=fill))
     return offsets
 

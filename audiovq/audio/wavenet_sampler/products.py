@@ -1,25 +1,24 @@
 """Matrix times vectors, as vector code: the one operation that a WaveNet's sample consists of.
 
-`product` computes, for each of `rows` input vectors x, act(a * a_scale + b + W x). It keeps up to 16 registers of sums
-while W streams by once. A row's sums are added in the order of the inputs whatever `rows` is, so that one row at a time
+`product` computes, for each of `rows` input vectors x, act(a * a_scale + b + W x). It keeps half of the registers for
+sums while W streams by. A row's sums are added in the order of the inputs whatever `rows` is, so that one row at a time
 and eight at a time give the same bits.
 
 W lies in tiles of 8, then 4, then 2 registers of outputs. A tile holds, input by input, the weights of its outputs:
 float32; bfloat16, two registers interleaved (the even one in the low halves); or int8, four inputs by four. With int8,
-each register of outputs has `consts`: the sums' starting values (int32, they undo the inputs' zero of 128) and the
-weights' step (float32).
+each register of outputs has `consts`: the sums' starting values (int32, they undo what the inputs have for zero) and
+the weights' step (float32).
 """
 
-import functools
 from typing import Any
 
-from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from audiovq.simd.vectors import F32, I8, I32, I64, LANES, LOG2_E, Emitter, constant
+from audiovq.simd import bytes
+from audiovq.simd.vectors import F32, I32, I64, LANES, LOG2_E, REGISTERS, Emitter, constant
 
 ONE_ROW, TWO_ROWS, FOUR_ROWS, EIGHT_ROWS = (
     (0,),
@@ -46,8 +45,7 @@ ARGUMENTS = (
     "quads",  # inputs / 4
 )
 VECTOR = LANES * 4  # bytes
-VPDPBUSD = f"llvm.x86.avx512.vpdpbusd.{32 * LANES}"
-SUMS = 16  # registers of sums at once
+SUMS = REGISTERS // 2  # at once
 
 
 @intrinsic(prefer_literal=True)
@@ -106,15 +104,17 @@ class _Product:
 
     def _tile(self, width: int) -> None:
         """All outputs of a tile; the cursors move to the next."""
-        at_once = min(width, SUMS // self.rows)
+        rows_at_once = min(self.rows, SUMS // 2)
+        at_once = min(width, SUMS // rows_at_once)
         start = self.b.load(self.cursor["weights"])
         part_bytes = at_once * VECTOR * self.bits // 32 * (4 if self.bits == 8 else 1)
         for part in range(0, width, at_once):
             weights = self.b.add(start, ir.Constant(I64, part // at_once * part_bytes)) if part else start
-            sums = [self._start(row, at_once) for row in range(self.rows)]
-            self._accumulate(sums, weights, width)
-            for row in range(self.rows):
-                self._finish(row, [self.b.load(slot) for slot in sums[row]])
+            for first in range(0, self.rows, rows_at_once):
+                sums = {row: self._start(row, at_once) for row in range(first, first + rows_at_once)}
+                self._accumulate(sums, at_once, weights, width)
+                for row, slots in sums.items():
+                    self._finish(row, [self.b.load(slot) for slot in slots])
             halved = 2 if self.act == GATE else 1
             for name, step in {"out": VECTOR // halved, "a": VECTOR, "b": VECTOR, "consts": 2 * VECTOR}.items():
                 self._move(name, ir.Constant(I64, at_once * step))
@@ -142,19 +142,19 @@ class _Product:
             first = [self._initial(row, j) for j in range(registers)]
         return [cgutils.alloca_once_value(self.b, value) for value in first]
 
-    def _accumulate(self, sums: list[list[ir.Value]], weights: ir.Value, width: int) -> None:
+    def _accumulate(self, sums: dict[int, list[ir.Value]], at_once: int, weights: ir.Value, width: int) -> None:
         """sums += W x, the inputs in their order; unrolled by four float inputs or four quads of int8."""
-        x_rows = [self._of_row(self.at["x"], "x_stride", row) for row in range(self.rows)]
+        x_rows = {row: self._of_row(self.at["x"], "x_stride", row) for row in sums}
         row_bytes = width * VECTOR * self.bits // 32 * (4 if self.bits == 8 else 1)  # to the next input or quad
         x_type, x_bytes = (I32 if self.bits == 8 else F32), 4  # a float, or four uint8
 
         def steps(first: ir.Value, count: int) -> None:
             w = self.b.add(weights, self.b.mul(first, ir.Constant(I64, row_bytes)))
             offset = self.b.mul(first, ir.Constant(I64, x_bytes))
-            xs = [self.b.add(x, offset) for x in x_rows]
+            xs = {row: self.b.add(x, offset) for row, x in x_rows.items()}
             for k in range(count):
-                matrix = self._weights(w, k * row_bytes, len(sums[0]))
-                for row, slots in enumerate(sums):
+                matrix = self._weights(w, k * row_bytes, at_once)
+                for row, slots in sums.items():
                     x = self.v.splat(self.v.load_scalar(x_type, xs[row], k * x_bytes), LANES)
                     for slot, column in zip(slots, matrix, strict=True):
                         self.b.store(self._multiply(x, column, self.b.load(slot)), slot)
@@ -179,12 +179,11 @@ class _Product:
         for j in range(registers // 2):
             both = self.v.load(I32, LANES, address, offset + j * VECTOR)
             even = self.b.shl(both, constant(both.type, 16))
-            odd = self.b.and_(both, constant(both.type, 0xFFFF0000))
-            loaded += [self.b.bitcast(half, ir.VectorType(F32, LANES)) for half in (even, odd)]
+            loaded += [self.b.bitcast(half, ir.VectorType(F32, LANES)) for half in (even, both)]
         return loaded
 
     def _multiply(self, x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
-        return dot_u8_i8(self.v, total, x, w) if self.bits == 8 else self.v.fma(w, x, total)
+        return bytes.dot_u8_i8(self.v, total, x, w) if self.bits == 8 else self.v.fma(w, x, total)
 
     def _finish(self, row: int, sums: list[ir.Value]) -> None:
         """Sums to outputs."""
@@ -210,30 +209,3 @@ class _Product:
         a = self.v.exp2(self.v.clamp(self.b.fmul(filtered, constant(one.type, -2 * LOG2_E)), -limit, limit))
         b = self.v.exp2(self.v.clamp(self.b.fmul(gate, constant(one.type, -LOG2_E)), -limit, limit))
         return self.b.fdiv(self.b.fsub(one, a), self.b.fmul(self.b.fadd(one, a), self.b.fadd(one, b)))
-
-
-def dot_u8_i8(v: Emitter, total: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
-    """total + sums of four products uint8 * int8 in every lane (VNNI's vpdpbusd)."""
-    operand = _vnni_operand()
-    kind = ir.FunctionType(total.type, [total.type, operand, operand])
-    function = cgutils.get_or_insert_function(v.b.module, kind, VPDPBUSD)
-    return v.b.call(function, [total, v.b.bitcast(x, operand), v.b.bitcast(w, operand)])
-
-
-@functools.cache
-def _vnni_operand() -> ir.VectorType:
-    """The type that this version of LLVM gives vpdpbusd's operands: it has changed."""
-    lanes, octets = ir.VectorType(I32, LANES), ir.VectorType(I8, 4 * LANES)
-    for operand in (lanes, octets):
-        module = ir.Module()
-        kind = ir.FunctionType(lanes, [lanes, operand, operand])
-        inner = ir.Function(module, kind, VPDPBUSD)
-        function = ir.Function(module, kind, "trial")
-        builder = ir.IRBuilder(function.append_basic_block())
-        builder.ret(builder.call(inner, function.args))
-        try:
-            llvm.parse_assembly(str(module)).verify()
-        except RuntimeError:
-            continue
-        return operand
-    raise RuntimeError(f"this version of LLVM has no {VPDPBUSD} of a known form")

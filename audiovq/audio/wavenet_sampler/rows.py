@@ -20,6 +20,8 @@ from audiovq.simd.vectors import (
     constant,
 )
 
+SIGNED, UNSIGNED = 128, 0
+"""What uint8 inputs have for zero: those of one sign can use all steps for it."""
 SUMMED = 2 * LANES  # numbers that `sum_block` adds: outputs come in multiples of it
 
 
@@ -29,26 +31,31 @@ def store_row(typing_context: Any, kind: Any, x: Any, size: Any, out: Any, scale
     them is worth to `scale`: as they are, or with int8 weights as uint8 with 128 for zero."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        _, x, size, out, scale = values
         if kind is types.int8:
-            _quantize(Emitter(builder), *values[1:])
+            _quantize(Emitter(builder), x, size, out, scale, SIGNED)
         else:
-            _copy(Emitter(builder), *values[1:4])
+            _copy(Emitter(builder), x, size, out)
         return context.get_dummy_value()
 
     return types.void(kind, types.int64, types.int64, types.int64, types.int64), generate
 
 
-@intrinsic
-def operand(typing_context: Any, kind: Any, x: Any, size: Any, buffer: Any, scale: Any) -> Any:
-    """Where a product can read `size` floats that lie at x: there, or quantized, in `buffer`."""
+@intrinsic(prefer_literal=True)
+def operand(typing_context: Any, kind: Any, x: Any, size: Any, buffer: Any, scale: Any, zero: Any) -> Any:
+    """Where a product can read `size` floats that lie at x: there, or quantized, in `buffer`.
+
+    zero: SIGNED, or UNSIGNED where none of the floats is negative.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        _, x, size, buffer, scale, _ = values
         if kind is types.int8:
-            _quantize(Emitter(builder), *values[1:])
-            return values[3]
-        return values[1]
+            _quantize(Emitter(builder), x, size, buffer, scale, zero.literal_value)
+            return buffer
+        return x
 
-    return types.int64(kind, types.int64, types.int64, types.int64, types.int64), generate
+    return types.int64(kind, types.int64, types.int64, types.int64, types.int64, zero), generate
 
 
 def _copy(v: Emitter, x: ir.Value, size: ir.Value, out: ir.Value) -> None:
@@ -59,13 +66,13 @@ def _copy(v: Emitter, x: ir.Value, size: ir.Value, out: ir.Value) -> None:
             v.store(v.load(F32, lanes, v.b.add(x, offset)), v.b.add(out, offset))
 
 
-def _quantize(v: Emitter, x: ir.Value, size: ir.Value, out: ir.Value, scale: ir.Value) -> None:
-    """x / step + 128 as uint8, where the largest |x| is 127 steps."""
-    b = v.b
+def _quantize(v: Emitter, x: ir.Value, size: ir.Value, out: ir.Value, scale: ir.Value, zero: int) -> None:
+    """x / step + zero as uint8, where the largest |x| is 255 - zero steps."""
+    b, steps = v.b, 255 - zero
     largest = _fold(v, x, size, absolute=True)
     silent = b.fcmp_ordered("<", largest, ir.Constant(F32, 1e-30))
-    v.store_scalar(b.select(silent, ir.Constant(F32, 0.0), b.fmul(largest, ir.Constant(F32, 1 / 127))), scale)
-    inverse = b.select(silent, ir.Constant(F32, 0.0), b.fdiv(ir.Constant(F32, 127.0), largest))
+    v.store_scalar(b.select(silent, ir.Constant(F32, 0.0), b.fmul(largest, ir.Constant(F32, 1 / steps))), scale)
+    inverse = b.select(silent, ir.Constant(F32, 0.0), b.fdiv(ir.Constant(F32, float(steps)), largest))
     whole = b.and_(size, ir.Constant(I64, -LANES))
     for lanes, first, end in ((LANES, None, whole), (4, whole, size)):
         with v.steps(end, lanes, first) as i:
@@ -73,7 +80,7 @@ def _quantize(v: Emitter, x: ir.Value, size: ir.Value, out: ir.Value, scale: ir.
             rounded = v.fma(floats, v.splat(inverse, lanes), constant(floats.type, ROUND_F32))
             integers = b.bitcast(rounded, ir.VectorType(I32, lanes))  # their low bytes are the rounded numbers
             octets = b.trunc(integers, ir.VectorType(I8, lanes))
-            v.store(b.xor(octets, constant(octets.type, 0x80)), b.add(out, i))
+            v.store(b.add(octets, constant(octets.type, zero)), b.add(out, i))
 
 
 def _fold(v: Emitter, x: ir.Value, size: ir.Value, *, absolute: bool) -> ir.Value:

@@ -11,7 +11,8 @@ from audiovq.audio.wavenet_sampler import loop
 from audiovq.audio.wavenet_sampler.pack import aligned_zeros, pack_weights
 from audiovq.audio.wavenet_sampler.products import EIGHT_ROWS, ONE_ROW
 from audiovq.errors import ConfigError
-from audiovq.simd.vectors import HAS_VNNI, LANES
+from audiovq.simd import bytes
+from audiovq.simd.vectors import LANES
 
 Array = NDArray[Any]
 
@@ -23,14 +24,14 @@ class VectorLoop:
         row_type: of the rings' rows. silence: a row's value for zero. silent_scale: and its scale.
         condition_size: width that conditions have to be padded to.
 
-    Raises ConfigError for int8 on a processor without VNNI instructions.
+    Raises ConfigError for int8 on a processor without instructions for it.
     """
 
     lockstep = len(EIGHT_ROWS)
 
     def __init__(self, decoder: WaveNetDecoder, precision: str) -> None:
-        if precision == "int8" and not HAS_VNNI:
-            raise ConfigError("precision int8 needs a processor with AVX-512 VNNI instructions; choose bf16 or fp32")
+        if precision == "int8" and not bytes.AVAILABLE:
+            raise ConfigError("precision int8 needs an x86 processor with SSSE3 or AVX2; choose bf16 or fp32")
         eight_bits = precision == "int8"
         self.row_type = np.uint8 if eight_bits else np.float32
         self.silence, self.silent_scale = (128, 0) if eight_bits else (0, 1)
