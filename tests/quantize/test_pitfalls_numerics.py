@@ -212,8 +212,9 @@ def test_the_lowest_index_wins_a_tie(codebook_size: int, device: str) -> None:
 
 
 def test_neighbouring_distances_are_no_tie(device: str) -> None:
-    """P22: 4095^2 + 1 and 4095^2 have one square root in float32, so that the naive form takes the first."""
-    codebook = torch.tensor([[4095.0, 1.0], [4095.0, 0.0], [-4095.0, -1.0], [-4095.0, 0.0]], device=device)
+    """P22: 5790^2 + 2 and 5790^2 have one square root in float32, so that the naive form takes the first."""
+    a, b = 5790.0, 2**0.5
+    codebook = torch.tensor([[a, b], [a, 0.0], [-a, -b], [-a, 0.0]], device=device)
     x = torch.zeros(1, 2, device=device)
     assert naive.nearest_by_root(x, codebook).item() == 0
     assert nearest(x, codebook).item() == 1

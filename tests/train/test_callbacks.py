@@ -13,7 +13,7 @@ def averaged(decay, values):
     for value in values:
         torch.nn.init.constant_(model.weight, value)
         average.update_parameters(model)
-    return float(average.module.weight)
+    return average.module.weight.item()
 
 
 def test_the_average_soon_forgets_the_first_weights():
