@@ -109,7 +109,11 @@ class SpectralConfig(Config):
         decoder: name of the decoder that is trained.
         windows: FFT sizes; num_mels: mel bands of each.
         resolutions_per_step: how many of them are drawn at each step.
-        linear_weight: weight of the linear-frequency terms beside the mel term.
+        mel_weight, linear_weight: weights of the mel term and of the linear-frequency terms.
+        range_db: what is softer than that under a segment's loudest mel band counts as silence, and is not learnt; None
+            for what is lost in the noise of 16-bit audio only.
+        loudness_weight: weight of the disturbance in loudness, after PESQ. 0 leaves it out, as with the next.
+        envelope_weight: weight of what the envelopes' correlation lacks, after ESTOI.
         vq_weight: weight of the quantizer's loss.
         quantize_from_step: before it the decoder is fed z_e, and the quantizer rests.
         bypass: share of the batch that is fed z_e instead of z_q afterwards.
@@ -121,7 +125,11 @@ class SpectralConfig(Config):
     windows: tuple[int, ...] = (256, 512, 1024, 2048)
     num_mels: tuple[int, ...] = (32, 64, 80, 100)
     resolutions_per_step: int = 2
+    mel_weight: float = Field(1.0, ge=0)
     linear_weight: float = 0.5
+    range_db: float | None = Field(None, gt=0)
+    loudness_weight: float = Field(0.0, ge=0)
+    envelope_weight: float = Field(0.0, ge=0)
     vq_weight: float = 1.0
     quantize_from_step: int = 0
     bypass: float = 0.0

@@ -16,6 +16,7 @@ from audiovq.quantize import VQOutput
 from audiovq.train.adversarial import Adversary
 from audiovq.train.config import LikelihoodConfig, SpectralConfig
 from audiovq.train.losses import SpectralLoss
+from audiovq.train.perceptual import PerceptualLoss
 
 Batch = dict[str, Any]
 
@@ -26,12 +27,16 @@ class SpectralObjective(nn.Module):
     def __init__(self, config: SpectralConfig, sample_rate: int, fixed_codes: bool = False) -> None:
         super().__init__()
         self.config, self.fixed_codes = config, fixed_codes
-        self.distance = SpectralLoss(sample_rate, config.windows, config.num_mels, config.resolutions_per_step)
+        self.distance = SpectralLoss(
+            sample_rate, config.windows, config.num_mels, config.resolutions_per_step, config.range_db
+        )
+        self.weights = {"loudness": config.loudness_weight, "envelope": config.envelope_weight}
+        self.perceptual = PerceptualLoss(sample_rate, [name for name, weight in self.weights.items() if weight])
         self.adversary = Adversary(config.adversarial) if config.adversarial else None
 
     def forward(self, model: AudioVQVAE, batch: Batch, step: int) -> tuple[dict[str, Tensor], VQOutput | None]:
-        """Terms `loss`, `mel`, `linear`, the quantizer's losses and in training the discriminators' (scalars), and the
-        quantizer's output (None while it rests).
+        """Terms `loss`, `mel`, `linear`, those of the perceptual and the quantizer's losses, in training those of the
+        discriminators (all scalars), and the quantizer's output (None while it rests).
         """
         waveform = batch["waveform"]
         vq: VQOutput | None = None
@@ -45,7 +50,10 @@ class SpectralObjective(nn.Module):
         decoder = cast(FrameDecoder, model.decoders[self.config.decoder])
         output = decoder(z, model.speaker_vector(batch["speaker"]))[..., : waveform.shape[-1]]
         terms = self.distance(output, waveform)
-        loss = terms["mel"] + self.config.linear_weight * terms["linear"]
+        loss = self.config.mel_weight * terms["mel"] + self.config.linear_weight * terms["linear"]
+        for name, term in self.perceptual(output, waveform).items():
+            terms[name] = term
+            loss = loss + self.weights[name] * term
         if self.adversary is not None and self.training and step >= self.adversary.config.from_step:
             loss, heard = self.adversary(output, waveform, decoder.head.weight, loss, step)
             terms |= heard
