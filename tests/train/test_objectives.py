@@ -81,6 +81,30 @@ def test_the_spectral_loss_is_zero_for_equal_sound_and_grows_with_the_difference
     assert float(halved["linear"]) == pytest.approx(math.log(2) + 0.5, rel=0.02)  # and half of the energy's norm lost
 
 
+def test_what_is_out_of_range_counts_as_silence():
+    torch.manual_seed(0)
+    target = 0.3 * torch.sin(0.3 * torch.arange(4000)).expand(1, 1, -1)
+    noise = torch.randn_like(target)
+    whole, limited = (SpectralLoss(8000, [256], [16], per_step=1, range_db=r).eval() for r in (None, 60.0))
+    soft, loud = target + 5e-4 * noise, target + 0.03 * noise
+    assert whole(soft, target)["mel"] > 10 * limited(soft, target)["mel"]
+    assert limited(loud, target)["mel"] > 0.1
+    # the range is the target's: what the output has too much of counts
+    assert limited(loud, 0.001 * target)["mel"] > 1
+
+
+def test_perceptual_terms_are_weighed_and_left_out_unless_asked_for(tiny_pack):
+    model, plain = make(tiny_pack, "fast")
+    config = plain.config.model_copy(update={"loudness_weight": 0.5, "envelope_weight": 2.0, "mel_weight": 3.0})
+    objective = build_objective(config, model).eval()
+    batch = batch_of(4096)
+    before, after = (o(model, batch, 10)[0] for o in (plain, objective))
+    assert not {"loudness", "envelope"} & before.keys()
+    more = 2.0 * before["mel"] + 0.5 * after["loudness"] + 2.0 * after["envelope"]
+    torch.testing.assert_close(after["loss"], before["loss"] + more)
+    assert min(after["loudness"], after["envelope"]) > 0
+
+
 def test_silence_has_a_finite_spectral_loss_and_gradient():
     loss = SpectralLoss(8000, [64], [8], per_step=1)
     x = torch.zeros(1, 1, 256, requires_grad=True)
