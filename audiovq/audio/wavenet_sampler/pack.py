@@ -12,7 +12,7 @@ from audiovq.audio.sampler_state import BLOCK, padded, ring_rows
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler.rows import SIGNED, UNSIGNED
 from audiovq.layers.wavenet import RESIDUAL_SCALE, WaveNetStack
-from audiovq.simd.bytes import PAIR_LIMIT
+from audiovq.simd.byte_products import PAIR_LIMIT
 from audiovq.simd.vectors import LANES
 
 Array = NDArray[Any]

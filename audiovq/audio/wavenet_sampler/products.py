@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from audiovq.simd import bytes
+from audiovq.simd.byte_products import dot_u8_i8
 from audiovq.simd.vectors import F32, I32, I64, LANES, LOG2_E, REGISTERS, Emitter, constant
 
 ONE_ROW, TWO_ROWS, FOUR_ROWS, EIGHT_ROWS = (
@@ -183,7 +183,7 @@ class _Product:
         return loaded
 
     def _multiply(self, x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
-        return bytes.dot_u8_i8(self.v, total, x, w) if self.bits == 8 else self.v.fma(w, x, total)
+        return dot_u8_i8(self.v, total, x, w) if self.bits == 8 else self.v.fma(w, x, total)
 
     def _finish(self, row: int, sums: list[ir.Value]) -> None:
         """Sums to outputs."""

@@ -11,7 +11,7 @@ from audiovq.audio.wavenet_sampler import loop
 from audiovq.audio.wavenet_sampler.pack import aligned_zeros, pack_weights
 from audiovq.audio.wavenet_sampler.products import EIGHT_ROWS, ONE_ROW
 from audiovq.errors import ConfigError
-from audiovq.simd import bytes
+from audiovq.simd import byte_products
 from audiovq.simd.vectors import LANES
 
 Array = NDArray[Any]
@@ -30,7 +30,7 @@ class VectorLoop:
     lockstep = len(EIGHT_ROWS)
 
     def __init__(self, decoder: WaveNetDecoder, precision: str) -> None:
-        if precision == "int8" and not bytes.AVAILABLE:
+        if precision == "int8" and not byte_products.AVAILABLE:
             raise ConfigError("precision int8 needs an x86 processor with SSSE3 or AVX2; choose bf16 or fp32")
         eight_bits = precision == "int8"
         self.row_type = np.uint8 if eight_bits else np.float32

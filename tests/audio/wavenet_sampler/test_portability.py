@@ -18,7 +18,7 @@ EXACT_HERE = """
     import torch
     from audiovq.audio import LogisticMixture, MuLawSoftmax, WaveNetDecoder
     from audiovq.audio.wavenet_sampler import WaveNetSampler
-    from audiovq.simd import bytes
+    from audiovq.simd import byte_products
     from audiovq.simd.vectors import LANES
     torch.manual_seed(0)
     for likelihood in (MuLawSoftmax(20), LogisticMixture(20, mixtures=3)):
@@ -28,12 +28,12 @@ EXACT_HERE = """
         uniforms = torch.rand(9, 200, dtype=torch.float64)
         with torch.inference_mode():
             exact = decoder(x, z_q)
-        for precision, bound in (("fp32", 1e-4), ("bf16", 0.02), ("int8", 0.2))[: 3 if bytes.AVAILABLE else 2]:
+        for precision, bound in (("fp32", 1e-4), ("bf16", 0.02), ("int8", 0.2))[: 3 if byte_products.AVAILABLE else 2]:
             sampler = WaveNetSampler(decoder, precision, backend="numba")
             assert not sampler.backend_reason
             _, outputs = sampler.sample(sampler.condition(z_q), uniforms, teacher=x)
             assert (outputs - exact).abs().max() < bound, precision
-    print(LANES, bytes.AVAILABLE)
+    print(LANES, byte_products.AVAILABLE)
 """
 INSTRUCTION_SETS = {  # what numba is told of the processor, and the width of its vectors
     "avx2": ("haswell", "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+sse4.2,+popcnt,+lzcnt,+movbe", "8 True"),

@@ -67,7 +67,7 @@ def test_int8_weights_are_a_half_step_off_at_most_and_keep_to_the_limit_of_pairs
 
 @pytest.mark.parametrize("backend", ["auto", "numba"])
 def test_int8_without_instructions_for_it_is_refused_with_what_to_choose(monkeypatch, backend):
-    monkeypatch.setattr(vector_loop.bytes, "AVAILABLE", False)
+    monkeypatch.setattr(vector_loop.byte_products, "AVAILABLE", False)
     with pytest.raises(ConfigError, match=r"AVX2.*bf16 or fp32"):
         WaveNetSampler(make_decoder(), "int8", backend=backend)
 

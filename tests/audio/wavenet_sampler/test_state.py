@@ -8,13 +8,13 @@ import torch
 
 from audiovq.audio.wavenet_sampler import PRECISIONS, SamplerState, WaveNetSampler
 from audiovq.errors import ModelMismatchError
-from audiovq.simd import bytes
+from audiovq.simd import byte_products
 
 from .conftest import HOP, drawn, make_case, make_decoder
 
 PIECES = (1, 6, 10, 0, 133, 64, 86)  # end within frames, within blocks, and at their ends
 
-needs_int8 = pytest.mark.skipif(not bytes.AVAILABLE, reason="this processor has no instructions for int8")
+needs_int8 = pytest.mark.skipif(not byte_products.AVAILABLE, reason="this processor has no instructions for int8")
 EACH_PRECISION = [pytest.param(p, marks=needs_int8 if p == "int8" else ()) for p in PRECISIONS]
 
 

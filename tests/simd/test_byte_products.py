@@ -9,10 +9,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from audiovq.simd import bytes
+from audiovq.simd import byte_products
 from audiovq.simd.vectors import I32, LANES, Emitter
 
-pytestmark = pytest.mark.skipif(not bytes.AVAILABLE, reason="this processor has no instructions for it")
+pytestmark = pytest.mark.skipif(not byte_products.AVAILABLE, reason="this processor has no instructions for it")
 
 
 @intrinsic
@@ -21,7 +21,7 @@ def dot(typing_context: Any, total: Any, x: Any, w: Any, out: Any) -> Any:
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         v = Emitter(builder)
-        result = bytes.dot_u8_i8(v, *(v.load(I32, LANES, address) for address in values[:3]))
+        result = byte_products.dot_u8_i8(v, *(v.load(I32, LANES, address) for address in values[:3]))
         v.store(result, values[3])
         return context.get_dummy_value()
 
@@ -38,7 +38,7 @@ def test_sums_are_those_of_whole_numbers(case):
     random = np.random.default_rng(0)
     for _ in range(20 if case == "random" else 1):
         x = random.integers(1, 256, (LANES, 4), dtype=np.uint8)
-        limit = 127 if bytes.PAIR_LIMIT is None else bytes.PAIR_LIMIT // 2
+        limit = 127 if byte_products.PAIR_LIMIT is None else byte_products.PAIR_LIMIT // 2
         w = random.integers(-limit, limit + 1, (LANES, 4), dtype=np.int8)
         if case != "random":
             x[:] = 255

@@ -12,8 +12,8 @@ I16 = ir.IntType(16)
 AVAILABLE = HAS_VNNI or ("+ssse3" if LANES == 4 else "+avx2") in FEATURES
 """Whether this processor has the instructions."""
 PAIR_LIMIT = None if HAS_VNNI else 128
-"""What the magnitudes of w in two neighbouring bytes, the first of them an even one, may add up to: without VNNI, pairs
-of products are added in 16 bits. None for no limit."""
+"""What the magnitudes of bytes 0 and 1, or 2 and 3, of a lane of w may add up to: without VNNI, such a pair of products
+is added in 16 bits. None for no limit."""
 VPDPBUSD = f"llvm.x86.avx512.vpdpbusd.{32 * LANES}"
 PAIRS, JOIN = (  # of 128 or 256 bits
     ("llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.sse2.pmadd.wd")
