@@ -2,11 +2,13 @@
 """Kaldi data directories of redistributable speech out of local checkouts of public repositories, one per source.
 
     prepare_public_speech.py --sources checkouts --minivctk corpora/minivctk --data-dir data/public
+    prepare_public_speech.py --minivctk corpora/minivctk --data-dir data   # what comes from minivctk alone
 
 `--sources` holds checkouts under their repositories' names: Resemblyzer, speechocean762, dataset-voice-kerstin,
 speech-to-intent-benchmark. `minivctk` is a small VCTK-like corpus whose clips are excerpts of some of the same
 recordings (its manifest.csv says of which). Written are the training sets `libri speechocean kerstin intent minivctk`,
-and `dev` and `eval`, which are held back from all of them: see `hold_back`.
+and `dev` and `eval`, which are held back from all of them: see `hold_back`. Without sources these two and the training
+set `minivctk` are written: enough to score a model.
 """
 
 from __future__ import annotations
@@ -120,8 +122,8 @@ def person_of(repository: str, path: str) -> tuple[str, str]:
 class Preparation:
     """One run: the manifest and what is held back, then one method a source."""
 
-    def __init__(self, sources: Path, minivctk: Path):
-        self.sources, self.minivctk_root = sources.absolute(), minivctk.absolute()
+    def __init__(self, sources: Path | None, minivctk: Path):
+        self.sources, self.minivctk_root = sources and sources.absolute(), minivctk.absolute()
         manifest = minivctk / "manifest.csv"
         if not manifest.exists():
             raise BadDataError(f"{manifest}: missing; --minivctk must be the folder of the minivctk corpus")
@@ -201,6 +203,7 @@ class Preparation:
         return DataDir(tuple(utterances), self.genders)
 
     def _checkout(self, repository: str) -> Path:
+        assert self.sources is not None
         root = self.sources / repository.split("/")[1]
         if not root.is_dir():
             raise BadDataError(f"{root}: no such folder; clone https://github.com/{repository} there")
@@ -221,12 +224,16 @@ def read_pairs(path: Path) -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)
 
 
-def prepare(sources: Path, minivctk: Path, data_dir: Path, *, allow_partial: bool = False) -> dict[str, DataDir]:
-    """Write all data directories under `data_dir`; BadDataError if a source has another number of files."""
+def prepare(sources: Path | None, minivctk: Path, data_dir: Path, *, allow_partial: bool = False) -> dict[str, DataDir]:
+    """Write all data directories under `data_dir`; BadDataError if a source has another number of files.
+
+    Without `sources`, only those that come from minivctk.
+    """
     run = Preparation(sources, minivctk)
-    data = {name: getattr(run, name)() for name in EXPECTED}
-    counts = {f"{name} files": (run.found[name], expected) for name, expected in EXPECTED.items()}
-    check_counts(sources, counts, allow_partial=allow_partial)
+    names = list(EXPECTED) if sources else ["minivctk"]
+    data = {name: getattr(run, name)() for name in names}
+    counts = {f"{name} files": (run.found[name], EXPECTED[name]) for name in names}
+    check_counts(sources or minivctk, counts, allow_partial=allow_partial)
     held = run.held_back
     data["dev"], data["eval"] = run.of_minivctk(held.dev), run.of_minivctk(held.unseen + held.seen)
     groups = {c.id: "unseen" for c in held.unseen} | {c.id: "seen" for c in held.seen}
@@ -242,7 +249,9 @@ def prepare(sources: Path, minivctk: Path, data_dir: Path, *, allow_partial: boo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sources", type=Path, required=True, help="folder that holds the checkouts")
+    parser.add_argument(
+        "--sources", type=Path, help="folder that holds the checkouts; without it, minivctk's sets only"
+    )
     parser.add_argument("--minivctk", type=Path, required=True, help="folder of the minivctk corpus")
     add_output_options(parser)
     run_program(prepare, **vars(parser.parse_args()))

@@ -91,6 +91,16 @@ def prepared(recipe, trees: tuple[Path, Path], tmp_path_factory: pytest.TempPath
     return out
 
 
+def test_without_sources_the_held_back_sets_are_the_same(
+    recipe, prepared: Path, trees: tuple[Path, Path], tmp_path: Path
+):
+    recipe.prepare(None, trees[1], tmp_path / "alone", allow_partial=True)
+    assert sorted(p.name for p in (tmp_path / "alone").iterdir() if p.is_dir()) == ["dev", "eval", "minivctk"]
+    for name in ("dev", "eval", "minivctk"):
+        for file in sorted((prepared / name).iterdir()):
+            assert (tmp_path / "alone" / name / file.name).read_bytes() == file.read_bytes()
+
+
 def manifest(minivctk: Path) -> dict[str, tuple[str, str]]:
     """minivctk's utterance id -> (speaker, source file relative to the sources)."""
     with (minivctk / "manifest.csv").open() as lines:
