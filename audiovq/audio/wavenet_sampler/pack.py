@@ -103,7 +103,9 @@ def pack_matrix(matrix: Array, precision: str, zero: int = SIGNED) -> tuple[byte
     zero: SIGNED or UNSIGNED, as the inputs are quantized.
     """
     outputs, inputs = matrix.shape
-    steps = _steps(matrix)
+    if precision == "int8":
+        steps = _steps(matrix)
+        matrix = np.rint(matrix / steps[:, None]).astype(np.int8)
     tiles, row = [], 0
     while row < outputs:
         left = (outputs - row) // LANES
@@ -115,16 +117,13 @@ def pack_matrix(matrix: Array, precision: str, zero: int = SIGNED) -> tuple[byte
             pairs = tile.reshape(inputs, width // (2 * LANES), 2, LANES)
             tiles.append(_pack_bf16(pairs[:, :, 0], pairs[:, :, 1]).tobytes())
         else:
-            integers = np.rint(tile / steps[row : row + width]).astype(np.int8)
-            tiles.append(integers.reshape(inputs // 4, 4, width).transpose(0, 2, 1).tobytes())
+            tiles.append(tile.reshape(inputs // 4, 4, width).transpose(0, 2, 1).tobytes())
         row += width
     if precision != "int8":
         return b"".join(tiles), b""
-    sums = np.rint(matrix / steps[:, None]).astype(np.int32).sum(axis=1, dtype=np.int32)
-    consts = np.stack(
-        [(-zero * sums).reshape(-1, LANES), steps.astype(np.float32).view(np.int32).reshape(-1, LANES)], 1
-    )
-    return b"".join(tiles), consts.astype(np.int32).tobytes()
+    start = -zero * matrix.sum(axis=1, dtype=np.int32)
+    consts = np.stack([values.reshape(-1, LANES) for values in (start, steps.view(np.int32))], axis=1)
+    return b"".join(tiles), consts.tobytes()
 
 
 def _pack_bf16(even: Array, odd: Array) -> Array:
