@@ -2,19 +2,25 @@
 
 from audiovq.audio.config import AudioModelConfig
 from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
+from audiovq.audio.excitation import Place
+from audiovq.audio.feed_forward import FeedForwardDecoder
 from audiovq.audio.frame_decoder import FrameDecoder
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.model import AudioVQVAE
 from audiovq.audio.sampling import sample_wavenet
+from audiovq.audio.source_decoder import SourceDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 
 __all__ = [
     "AudioModelConfig",
     "AudioVQVAE",
+    "FeedForwardDecoder",
     "FrameDecoder",
     "LogMelEncoder",
     "LogisticMixture",
     "MuLawSoftmax",
+    "Place",
+    "SourceDecoder",
     "WaveNetDecoder",
     "WaveformEncoder",
     "sample_wavenet",

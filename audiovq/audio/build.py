@@ -7,11 +7,14 @@ from audiovq.audio.config import (
     LogisticMixtureConfig,
     LogMelEncoderConfig,
     MuLawConfig,
+    SourceDecoderConfig,
     WaveNetDecoderConfig,
 )
 from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
+from audiovq.audio.feed_forward import FeedForwardDecoder
 from audiovq.audio.frame_decoder import FrameDecoder
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
+from audiovq.audio.source_decoder import SourceDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 
 
@@ -31,10 +34,10 @@ def build_likelihood(config: MuLawConfig | LogisticMixtureConfig, channels: int)
     )
 
 
-def build_decoders(config: AudioModelConfig) -> dict[str, WaveNetDecoder | FrameDecoder]:
+def build_decoders(config: AudioModelConfig) -> dict[str, WaveNetDecoder | FeedForwardDecoder]:
     """All decoders by name."""
     shared = {"hop_length": config.encoder.hop_length, "speaker_dim": config.speaker_dim if config.speakers else 0}
-    decoders: dict[str, WaveNetDecoder | FrameDecoder] = {}
+    decoders: dict[str, WaveNetDecoder | FeedForwardDecoder] = {}
     for name, part in config.decoders.items():
         options: dict[str, Any] = shared | part.model_dump(exclude={"kind"})
         if isinstance(part, WaveNetDecoderConfig):
@@ -42,6 +45,8 @@ def build_decoders(config: AudioModelConfig) -> dict[str, WaveNetDecoder | Frame
             options["dilations"] = cycle * options.pop("cycles")
             options["likelihood"] = build_likelihood(part.likelihood, part.channels)
             decoders[name] = WaveNetDecoder(config.latent_dim, **options)
+        elif isinstance(part, SourceDecoderConfig):
+            decoders[name] = SourceDecoder(config.latent_dim, sample_rate=config.sample_rate, **options)
         else:
             decoders[name] = FrameDecoder(config.latent_dim, **options)
     return decoders

@@ -88,8 +88,26 @@ class FrameDecoderConfig(Config):
     lookahead: int = 1
 
 
+class SourceDecoderConfig(Config):
+    """Feed-forward decoder of pulses and noise; lookaheads in code and fine frames, window in samples."""
+
+    kind: Literal["source"]
+    channels: int = 288
+    depth: int = 4
+    upsample: int = 2
+    fine_channels: int = 256
+    fine_depth: int = 3
+    spectra_per_frame: int = 2
+    window_length: int = 320
+    kernel_size: int = 7
+    expansion: int = 3
+    lookahead: int = 1
+    fine_lookahead: int = 0
+    sharpening: float = Field(0.0, ge=0, le=2)
+
+
 EncoderConfig = Annotated[WaveformEncoderConfig | LogMelEncoderConfig, Field(discriminator="kind")]
-DecoderConfig = Annotated[WaveNetDecoderConfig | FrameDecoderConfig, Field(discriminator="kind")]
+DecoderConfig = Annotated[WaveNetDecoderConfig | FrameDecoderConfig | SourceDecoderConfig, Field(discriminator="kind")]
 
 
 class AudioModelConfig(Config):
@@ -120,6 +138,12 @@ class AudioModelConfig(Config):
             raise ValueError("decoders: at least one is needed")
         if bool(self.speakers) and self.speaker_dim < 1:
             raise ValueError("speaker_dim: must be positive when there are speakers")
+        for name, part in self.decoders.items():
+            if (
+                isinstance(part, SourceDecoderConfig)
+                and self.encoder.hop_length * 100 != part.upsample * self.sample_rate
+            ):
+                raise ValueError(f"decoders.{name}: upsample must give fine frames of 10 ms, as pitch is tracked in")
         groups, levels = groups_and_levels(self.quantizer, self.latent_dim)
         if self.default_num_quantizers is not None and not groups <= self.default_num_quantizers <= levels:
             most = f"num_quantizers = {levels}" if groups == 1 else f"groups * num_quantizers = {levels}"

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from audiovq.audio.build import build_decoders, build_encoder
 from audiovq.audio.config import AudioModelConfig
 from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
-from audiovq.audio.frame_decoder import FrameDecoder
+from audiovq.audio.excitation import Place
+from audiovq.audio.feed_forward import FeedForwardDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.errors import BadModelError, ConfigError
@@ -37,7 +38,7 @@ class AudioVQVAE(nn.Module):
         self,
         encoder: WaveformEncoder | LogMelEncoder,
         quantizer: Quantizer,
-        decoders: Mapping[str, WaveNetDecoder | FrameDecoder],
+        decoders: Mapping[str, WaveNetDecoder | FeedForwardDecoder],
         *,
         sample_rate: int,
         speakers: list[str],
@@ -96,12 +97,12 @@ class AudioVQVAE(nn.Module):
         module = self.decoder(decoder)
         return None if isinstance(module, WaveNetDecoder) else module.context_frames
 
-    def decoder(self, name: str | None = None) -> WaveNetDecoder | FrameDecoder:
+    def decoder(self, name: str | None = None) -> WaveNetDecoder | FeedForwardDecoder:
         """The decoder of that name, or the default; BadModelError names those there are."""
         name = name or self.decoder_names[0]
         if name not in self.decoders:
             raise BadModelError(f"no decoder {name!r} in this model; it has {', '.join(self.decoder_names)}")
-        return cast(WaveNetDecoder | FrameDecoder, self.decoders[name])
+        return cast(WaveNetDecoder | FeedForwardDecoder, self.decoders[name])
 
     def sampler(self, decoder: str | None = None, precision: str | None = None) -> WaveNetSampler | None:
         """What draws from an autoregressive decoder with its present weights; None for a feed-forward decoder.
@@ -151,6 +152,7 @@ class AudioVQVAE(nn.Module):
         speaker: Tensor | None = None,
         generator: torch.Generator | None = None,
         precision: str | None = None,
+        place: Place | None = None,
     ) -> Tensor:
         """Codes to sound.
 
@@ -160,6 +162,7 @@ class AudioVQVAE(nn.Module):
             speaker: indices `[B]` for a model with speakers.
             generator: source of the uniform numbers of an autoregressive decoder.
             precision: of an autoregressive decoder's weights on a CPU, as in `sampler`, and with the same errors.
+            place: for a feed-forward decoder, where in which sound these codes lie; its beginning if not given.
 
         Returns:
             waveform `[B, 1, F * hop_length]`.
@@ -173,7 +176,7 @@ class AudioVQVAE(nn.Module):
             length = codes.shape[-1] * self.hop_length
             uniforms = torch.rand(len(codes), length, dtype=torch.float64, generator=generator)
             return sampler.sample(sampler.condition(z_q, vector), uniforms.to(z_q.device))[0]
-        return module(z_q, vector)
+        return module(z_q, vector, place)
 
     def frame_mask(self, num_samples: Tensor, frames: int) -> Tensor:
         """True for frames that hold at least one of `num_samples` `[B]` samples: `[B, frames]`."""

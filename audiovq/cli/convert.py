@@ -38,6 +38,7 @@ def convert(
     normalize: bool,
     decoder: str | None,
     precision: str | None,
+    pitch_shift: float,
     seed: int,
     device: str,
     threads: int | None,
@@ -56,7 +57,7 @@ def convert(
         raise BadModelError(f"{model} has no speakers to convert to; choose a model trained with a speaker table")
     # With the new speaker in its header, an unknown name fails before any work.
     encoding: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
-    decoding: dict[str, Any] = {"decoder": decoder, "precision": precision, "seed": seed}
+    decoding: dict[str, Any] = {"decoder": decoder, "precision": precision, "pitch_shift": pitch_shift, "seed": seed}
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
         codes = io.BytesIO()

@@ -41,6 +41,7 @@ def decode(
     allow_mismatch: bool,
     decoder: str | None,
     precision: str | None,
+    pitch_shift: float,
     seed: int,
     speaker: str | None,
     utt2spk: Path | None,
@@ -74,7 +75,7 @@ def decode(
     show_notices(not quiet)
     set_threads(threads)
     options: dict[str, Any] = {"decoder": decoder, "precision": precision, "speaker": speaker, "seed": seed}
-    options |= {"start": start, "duration": duration, "allow_mismatch": allow_mismatch}
+    options |= {"pitch_shift": pitch_shift, "start": start, "duration": duration, "allow_mismatch": allow_mismatch}
     codecs: dict[str, Codec] = {}  # the files of a tree may come from several models
     lock = threading.Lock()
     if model is not None:

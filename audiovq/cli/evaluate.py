@@ -13,7 +13,9 @@ from audiovq.cli.progress import step_bar
 
 if TYPE_CHECKING:
     from audiovq.codec import Codec
+    from audiovq.evaluate.metrics import Metric
     from audiovq.evaluate.roundtrip import Coder
+    from audiovq.evaluate.tally import Tally
 
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
@@ -33,8 +35,21 @@ def evaluate() -> None:
     "--against",
     metavar="CODEC,...",
     help="Other codecs on the same files: opus:6, codec2:3200, speex-nb:2, speex-wb:2, amr-nb:4.75, amr-wb:6.60, lpc10,"
-    " mulaw, melrvq:1.0.",
+    " mulaw, melrvq:1.0, lyra:3.2, encodec:1.5, dac:0.5, mimi:1.1, and original: the recording itself, as a row.",
 )
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="CODEC=DIR",
+    help="Folder of a network's weights for --against: lyra (its .tflite files), encodec, dac, mimi (of transformers).",
+)
+@click.option(
+    "--judges",
+    metavar="NAME,...",
+    help="What no model here is trained on: visqol, distillmos, speaker, words, nisqa; or all that are installed.",
+)
+@click.option("--whisper", type=click.Path(path_type=Path), help="Folder of a Whisper model for CTranslate2 (words).")
+@click.option("--nisqa", type=click.Path(path_type=Path), help="Folder of NISQA's weights, nisqa.tar.")
 @click.option(
     "--baseline-train", type=click.Path(path_type=Path), help="Pack or data directory that melrvq learns from."
 )
@@ -51,6 +66,10 @@ def codec(
     decoder: str | None,
     against: str | None,
     baseline_train: Path | None,
+    weights: tuple[str, ...],
+    judges: str | None,
+    whisper: Path | None,
+    nisqa: Path | None,
     group: Path | None,
     json_path: Path | None,
     tsv_path: Path | None,
@@ -60,9 +79,10 @@ def codec(
     """Encode the utterances of a data directory to .codes and back, and score what comes out.
 
     Prints PESQ, STOI, ESTOI, SI-SDR, mel distance, and errors of pitch and voicing with 95 % confidence intervals;
-    bitrates of codes and of whole files; and seconds of work per second of sound. What could not be measured is counted
-    as failed, a delay is reported and removed. A codec of --against that is not installed is left out, with a word on
-    where to get it. docs/evaluation.md says what the figures mean. An existing --json or --tsv file is replaced.
+    periodicity and level by band; what --judges say, whose scores are kept under ~/.cache/audiovq/judges; bitrates of
+    codes and of whole files; and seconds of work per second of sound. What could not be measured is counted as failed,
+    a delay is reported and removed. A codec of --against that is not installed is left out, with a word on where to get
+    it. docs/evaluation.md says what the figures mean. An existing --json or --tsv file is replaced.
     """
     if bitrate and num_quantizers is not None:
         raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
@@ -73,7 +93,6 @@ def codec(
     from audiovq.data.files import atomic_output
     from audiovq.data.kaldi import DataDir
     from audiovq.evaluate import comparison, table
-    from audiovq.evaluate.metrics import metrics_for
     from audiovq.evaluate.roundtrip import round_trip
     from audiovq.evaluate.scores import read_groups
     from audiovq.pretrained import model_fingerprint, resolve_model
@@ -83,16 +102,19 @@ def codec(
     groups = read_groups(group, [u.id for u in utterances]) if group else None
     network = Codec.from_pretrained(model, device)
     rate = 16000 if network.sample_rate >= 16000 else 8000
-    others, left_out = _others(specs, rate, baseline_train)
+    others, left_out = _others(specs, rate, baseline_train, _folders(weights))
+    metrics, tallies, absent = _measures(rate, judges, whisper, nisqa)
+    left_out += absent
     coders = [_coder(network, bits, num_quantizers, decoder) for bits in bitrate or [None]] + others
     with step_bar("evaluate", "utt") as progress:
-        trips = round_trip(utterances, coders, rate, groups=groups, progress=progress)
+        trips = round_trip(utterances, coders, rate, groups=groups, metrics=metrics, tallies=tallies, progress=progress)
     results = [comparison.Result(c.name, c.container, t) for c, t in zip(coders, trips, strict=True)]
-    metrics = metrics_for(rate)
     sha256 = model_fingerprint(resolve_model(model)).hex()
     seconds = sum(score.seconds for score in results[0].scores)
     click.echo(f"{network.name} {sha256[:16]}: {len(utterances)} files, {seconds:.1f} s, {rate} Hz\n")
-    click.echo("\n".join([comparison.report(results, metrics), *(f"left out: {reason}" for reason in left_out)]))
+    click.echo(
+        "\n".join([comparison.report(results, metrics, tallies), *(f"left out: {reason}" for reason in left_out)])
+    )
     tree = {
         "model": network.name,
         "sha256": sha256,
@@ -100,7 +122,7 @@ def codec(
         "scored_at_hz": rate,
         "metrics": {metric.name: metric.title for metric in metrics},
         "left_out": left_out,
-        "codecs": comparison.to_tree(results),
+        "codecs": comparison.to_tree(results, tallies),
     }
     for path, text in ((json_path, table.to_json(tree)), (tsv_path, comparison.to_tsv(results, metrics))):
         if path is not None:
@@ -186,7 +208,40 @@ def _coder(network: Codec, bitrate: float | None, num_quantizers: int | None, de
     return Coder(name, network.sample_rate, encode, decode, payload_bits, ".codes")
 
 
-def _others(specs: list[str], rate: int, baseline_train: Path | None) -> tuple[list[Coder], list[str]]:
+def _measures(
+    rate: int, judges: str | None, whisper: Path | None, nisqa: Path | None
+) -> tuple[list[Metric], list[Tally], list[str]]:
+    """Metrics and judges, tables of their own, and a line for each judge that can't be had."""
+    from audiovq.evaluate.metrics import metrics_for
+    from audiovq.evaluate.quality_judges import quality_metrics
+    from audiovq.evaluate.tally import bands_tally, can_tally, words_tally
+
+    names = [name.strip() for name in (judges or "").split(",") if name.strip()]
+    metrics = list(metrics_for(rate))
+    if not can_tally(rate):
+        return metrics, [], [f"judges and bands: they hear 16000 Hz, and this model's rate is {rate}"] if names else []
+    tallies, asked = [bands_tally()], [name for name in names if name != "words"]
+    found, left_out = quality_metrics(asked, nisqa) if asked else ([], [])
+    if {"words", "all"} & set(names):
+        try:
+            tallies.append(words_tally(whisper))
+        except (ImportError, OSError) as error:
+            left_out.append(f"words: {' '.join(str(error).split())}; pip install 'audiovq[judges]'")
+    return metrics + found, tallies, left_out
+
+
+def _folders(weights: tuple[str, ...]) -> dict[str, Path]:
+    """CODEC=DIR options as a mapping."""
+    pairs = [item.partition("=") for item in weights]
+    for name, equals, folder in pairs:
+        if not (name and equals and folder):
+            raise click.BadParameter(f"{name}: write CODEC=DIR", param_hint="--weights")
+    return {name: Path(folder) for name, _, folder in pairs}
+
+
+def _others(
+    specs: list[str], rate: int, baseline_train: Path | None, weights: dict[str, Path]
+) -> tuple[list[Coder], list[str]]:
     """The codecs of --against in their order, and one line for each that is not installed."""
     from audiovq.evaluate.melrvq import MelRVQ, learning_sounds, levels_of
     from audiovq.evaluate.peers import MissingPeerError, make_peer
@@ -198,7 +253,7 @@ def _others(specs: list[str], rate: int, baseline_train: Path | None) -> tuple[l
         for spec in specs:
             if spec not in levels:
                 try:
-                    peers[spec] = make_peer(spec, rate)
+                    peers[spec] = make_peer(spec, rate, weights)
                 except MissingPeerError as error:
                     left_out.append(str(error))
     except ValueError as error:

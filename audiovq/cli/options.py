@@ -72,9 +72,12 @@ def kaldi_options(command: F) -> F:
 
 
 def decode_options(command: F) -> F:
-    """--decoder, --precision and --seed."""
+    """--decoder, --precision, --pitch-shift and --seed."""
     for option in (
-        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of sampling decoders."),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of noise and sampling."),
+        click.option(
+            "--pitch-shift", type=float, default=0.0, metavar="SEMITONES", help="Speak higher, or lower if negative."
+        ),
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),

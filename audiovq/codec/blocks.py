@@ -7,13 +7,14 @@ that is asked for: it equals that slice of the whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiovq.audio import AudioVQVAE
+from audiovq.audio import AudioVQVAE, Place
 from audiovq.codec.source import FrameSource
 
 Waveform = NDArray[np.float32]
@@ -53,20 +54,26 @@ def decode_blocks(
     speaker: int | None,
     block_frames: int,
     device: torch.device,
+    seed: int = 0,
+    pitch_shift: float = 0.0,
     progress: Progress | None = None,
 ) -> Waveform:
     """Samples start .. stop - 1 at the model's rate, `[C, stop - start]`.
 
-    `decoder` is a feed-forward one; `audiovq.codec.autoregressive` has the counterpart for the others.
+    `decoder` is a feed-forward one; `audiovq.codec.autoregressive` has the counterpart for the others. seed and
+    pitch_shift: see `Place`; every channel has noise of its own.
     """
     hop, context = model.hop_length, model.decoder_context(decoder)
     if context is None:
         raise ValueError(f"decoder {decoder!r} is autoregressive: decode with sample_blocks")
     first, last = start // hop, -(-stop // hop)
-    sound = np.zeros((frames.header.channels, (last - first) * hop), np.float32)
+    channels = frames.header.channels
+    place = Place(seed=seed, channels=range(channels), pitch_shift=pitch_shift)
+    sound = np.zeros((channels, (last - first) * hop), np.float32)
     for begin, end in _blocks(first, last, block_frames):
         before = min(context[0], begin)
-        part = _decode(model, frames.read(begin - before, end + context[1]), decoder, speaker, device)
+        codes = frames.read(begin - before, end + context[1])
+        part = _decode(model, codes, decoder, speaker, device, replace(place, first_frame=begin - before))
         wanted = slice(before * hop, (before + end - begin) * hop)
         sound[:, (begin - first) * hop : (end - first) * hop] = part[:, wanted]
         if progress is not None:
@@ -85,11 +92,12 @@ def _decode(
     decoder: str,
     speaker: int | None,
     device: torch.device,
+    place: Place,
 ) -> Waveform:
     """Codes `[C, Q, F]` -> sound `[C, F * hop]`; silence where codes are lost (-1)."""
     speakers = None if speaker is None else torch.full((len(codes),), speaker, device=device)
     batch = torch.from_numpy(codes).to(device)
-    sound = model.decode(batch, decoder=decoder, speaker=speakers)  # [C, 1, F * hop]
+    sound = model.decode(batch, decoder=decoder, speaker=speakers, place=place)  # [C, 1, F * hop]
     samples = cast(Waveform, sound.squeeze(1).float().cpu().numpy())
     lost = (codes < 0).all(axis=1)  # [C, F]
     if lost.any():

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiovq.audio import AudioVQVAE
+from audiovq.audio import AudioVQVAE, SourceDecoder
 from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.bitstream import AudioHeader, write_codes
 from audiovq.bitstream.packing import bit_width
@@ -31,6 +31,7 @@ from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigEr
 from audiovq.pretrained import codes_fingerprint, load_model, resolve_model
 
 BLOCK_SECONDS = 20.0
+MAX_PITCH_SHIFT = 24.0  # semitones
 MAX_RATE = 768_000  # Hz; no recording has more, and a forged header could ask for any amount of memory
 
 
@@ -199,6 +200,7 @@ class Codec:
         duration: float | None = None,
         seed: int = 0,
         precision: str | None = None,
+        pitch_shift: float = 0.0,
         allow_mismatch: bool = False,
         conceal: bool = False,
         progress: Progress | None = None,
@@ -211,10 +213,11 @@ class Codec:
             speaker: name of the voice; by default the one that the header names.
             start, duration: the part wanted, seconds. Only its packets are read, and it equals that slice of the whole.
                 (An autoregressive decoder must begin at the start in any case.)
-            seed: of an autoregressive decoder's sampling. The same seed gives the same sound, whichever part is asked
-                for and however many files are decoded at once.
+            seed: of an autoregressive decoder's sampling, and of the noise in a decoder with a source. The same seed
+                gives the same sound, whichever part is asked for and however many files are decoded at once.
             precision: of an autoregressive decoder's weights on a CPU: fp32 (if not given), or bf16 or int8, which are
                 faster and draw from very nearly the same distribution.
+            pitch_shift: semitones, for a decoder with a source.
             allow_mismatch: decode although the file names another model, if at least the shape of its codes fits.
             conceal: a damaged packet becomes silence, with a warning, instead of an error.
             progress: as in `encode`.
@@ -226,7 +229,7 @@ class Codec:
             BadCodesError: not a `.codes` file, or a damaged one.
             ModelMismatchError: codes of another model.
             BadModelError: an unknown decoder or speaker, or none given where the model needs one.
-            ConfigError: a negative start or duration, or a precision that there is not.
+            ConfigError: a negative start or duration, or a precision or a shift of pitch that there is not.
         """
         source = encoded if isinstance(encoded, FrameSource) else FrameSource(encoded, conceal=conceal)
         with source as frames:
@@ -234,6 +237,7 @@ class Codec:
             self._check_model(header, frames.name, allow_mismatch)
             name = self._decoder(decoder)
             sampler = self._sampler(name, precision)
+            self._check_pitch_shift(name, pitch_shift)
             voice = self._voice(header, speaker)
             first, last = _sample_range(start, duration, header.sample_rate, frames.num_samples)
             if first == last:
@@ -253,6 +257,8 @@ class Codec:
                     speaker=voice,
                     block_frames=self._block_frames,
                     device=self.device,
+                    seed=seed,
+                    pitch_shift=pitch_shift,
                     progress=progress,
                 )
         if header.gain_db is not None:
@@ -305,6 +311,15 @@ class Codec:
             if (decoder, precision) not in self._samplers:
                 self._samplers[decoder, precision] = self.model.sampler(decoder, precision)
             return self._samplers[decoder, precision]
+
+    def _check_pitch_shift(self, decoder: str, semitones: float) -> None:
+        if semitones and not isinstance(self.model.decoder(decoder), SourceDecoder):
+            raise ConfigError(
+                f"pitch shift {semitones:+g}: decoder {decoder!r} of {self.name} has no source whose pitch could be"
+                " shifted; leave --pitch-shift out"
+            )
+        if not abs(semitones) <= MAX_PITCH_SHIFT:
+            raise ConfigError(f"pitch shift {semitones:+g}; give -{MAX_PITCH_SHIFT:g} to {MAX_PITCH_SHIFT:g} semitones")
 
     def _speaker_index(self, name: str) -> int:
         if not self.model.speakers:

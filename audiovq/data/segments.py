@@ -30,6 +30,7 @@ class SegmentBatches:
     gain_db: (low, high) of a random gain in dB on each segment, held down so that no sample exceeds 1; None for none.
     augmentation: what else is done to a segment, before the gain; None for nothing.
     speakers: the frozen list that `speaker` indexes; None gives 0 for all.
+    align: samples; a segment starts at a multiple of it.
 
     Raises ConfigError for an impossible size, BadDataError for different rates or a speaker not in `speakers`.
     """
@@ -46,6 +47,7 @@ class SegmentBatches:
         gain_db: tuple[float, float] | None = None,
         augmentation: Augmentation | None = None,
         speakers: Sequence[str] | None = None,
+        align: int = 1,
     ):
         if not corpora or min(weight for _, weight in corpora) <= 0:
             raise ConfigError("corpora: at least one corpus is needed, and every weight must be above 0")
@@ -61,6 +63,7 @@ class SegmentBatches:
         self.sample_rate = rates[0]
         self.batch_size, self.segment_samples, self.seed = batch_size, segment_samples, seed
         self.rank, self.world_size = rank, world_size
+        self.align = align
         self.gain_db, self.augmentation = gain_db, augmentation
         self._corpora = [corpus for corpus, _ in corpora]
         weights = np.array([weight for _, weight in corpora], dtype=np.float64)
@@ -69,7 +72,8 @@ class SegmentBatches:
         self._speakers = [_speaker_indices(corpus, speakers) for corpus in self._corpora]
 
     def batch(self, step: int) -> Batch:
-        """This rank's part of batch `step`: waveform float32 `[B, 1, T]`, speaker int64 `[B]`, num_samples int64 `[B]`.
+        """This rank's part of batch `step`: waveform float32 `[B, 1, T]`; int64 speaker, num_samples `[B]`, and
+        origin `[B, 3]`: corpus, utterance and first sample.
 
         A segment shorter than T (a short utterance) is filled with zeros at its end; num_samples is its real length.
         """
@@ -78,13 +82,15 @@ class SegmentBatches:
         waveform = torch.zeros(local, 1, self.segment_samples)
         speaker = torch.zeros(local, dtype=torch.int64)
         num_samples = torch.zeros(local, dtype=torch.int64)
+        origin = torch.zeros(local, 3, dtype=torch.int64)
         for i in range(local):
-            samples, speaker[i] = self._item(first + i)
+            samples, speaker[i], place = self._item(first + i)
+            origin[i] = torch.tensor(place)
             waveform[i, 0, : len(samples)] = torch.from_numpy(samples)
             num_samples[i] = len(samples)
-        return {"waveform": waveform, "speaker": speaker, "num_samples": num_samples}
+        return {"waveform": waveform, "speaker": speaker, "num_samples": num_samples, "origin": origin}
 
-    def _item(self, index: int) -> tuple[NDArray[np.float32], int]:
+    def _item(self, index: int) -> tuple[NDArray[np.float32], int, tuple[int, int, int]]:
         """The segment number `index` of the endless stream that `seed` names."""
         # a counter-based generator: stream `index` is reached at no cost, and no two items share random numbers
         generator = np.random.Generator(np.random.Philox(key=self.seed, counter=index << 64))
@@ -93,7 +99,8 @@ class SegmentBatches:
         corpus, ends = self._corpora[c], self._duration_ends[c]
         i = int(np.searchsorted(ends, int(u_utterance * int(ends[-1])), side="right"))
         spare = max(0, corpus.utterances[i].num_samples - self.segment_samples)
-        samples = corpus.read(i, int(u_start * (spare + 1)), self.segment_samples)
+        start = int(u_start * (spare + 1)) // self.align * self.align
+        samples = corpus.read(i, start, self.segment_samples)
         if self.augmentation is not None:
             samples = self.augmentation(samples, self.sample_rate, generator)
         if self.gain_db is not None or self.augmentation is not None:
@@ -101,7 +108,7 @@ class SegmentBatches:
             gain = 10 ** ((low + (high - low) * u_gain) / 20)
             peak = float(np.abs(samples).max())
             samples *= np.float32(min(gain, 1.0 / peak) if peak > 0 else gain)
-        return samples, int(self._speakers[c][i])
+        return samples, int(self._speakers[c][i]), (c, i, start)
 
 
 class SegmentDataset(IterableDataset[Batch]):

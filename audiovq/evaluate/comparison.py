@@ -13,6 +13,7 @@ from audiovq.evaluate.metrics import Metric
 from audiovq.evaluate.roundtrip import RoundTrip, Totals, totals
 from audiovq.evaluate.scores import FileScore, Summary, paired_differences, summarize
 from audiovq.evaluate.table import markdown, number
+from audiovq.evaluate.tally import Tally
 
 LAG = "lag_ms"
 
@@ -33,14 +34,22 @@ class Result:
     def totals(self) -> Totals:
         return totals(self.trips)
 
+    def tally(self, tally: Tally) -> dict[str, float] | None:
+        """The figures of a tally's row; None if no file added to it."""
+        added = [trip.tallies[tally.name] for trip in self.trips if tally.name in trip.tallies]
+        return tally.summarize(added) if added else None
+
     @property
     def summaries(self) -> dict[str, dict[str, Summary]]:
         return summarize(self.scores)
 
 
-def report(results: Sequence[Result], metrics: Sequence[Metric]) -> str:
+def report(results: Sequence[Result], metrics: Sequence[Metric], tallies: Sequence[Tally] = ()) -> str:
     """Everything for a reader: sound and cost of each codec, differences to the first one, and what went wrong."""
-    parts = [sound_table(results, metrics), "Mean and 95 % interval over files.", cost_table(results)]
+    parts = [sound_table(results, metrics), "Mean and 95 % interval over files."]
+    for tally in tallies:
+        parts += [tally.about, tally_table(results, tally)]
+    parts.append(cost_table(results))
     if len(results) > 1:
         parts += [f"Differences to {results[0].name}, file by file:", difference_table(results, metrics)]
     return "\n\n".join([*parts, *filter(None, ["\n".join(remarks(results, metrics))])])
@@ -56,6 +65,15 @@ def sound_table(results: Sequence[Result], metrics: Sequence[Metric]) -> str:
             count = str(cells[0].count + cells[0].failed) if cells else "0"
             rows.append([result.name, group, count, _decimals(result.totals.payload_kbps, 3), *_shown(cells, metrics)])
     return markdown(["codec", "files", "n", "kbit/s", *(metric.title for metric in metrics)], rows)
+
+
+def tally_table(results: Sequence[Result], tally: Tally) -> str:
+    """One row a codec."""
+    rows = []
+    for result in results:
+        figures = result.tally(tally)
+        rows.append([result.name, *(show(figures) if figures else "-" for show in tally.columns.values())])
+    return markdown(["codec", *tally.columns], rows)
 
 
 def cost_table(results: Sequence[Result]) -> str:
@@ -105,14 +123,15 @@ def remarks(results: Sequence[Result], metrics: Sequence[Metric]) -> list[str]:
     return lines
 
 
-def to_tree(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """What JSON holds of the codecs: totals, summaries by group, and every file's scores, failures and cost."""
+def to_tree(results: Sequence[Result], tallies: Sequence[Tally] = ()) -> list[dict[str, Any]]:
+    """What JSON holds of the codecs: totals, summaries by group, tallies, every file's scores, failures and cost."""
     return [
         {
             "name": result.name,
             "container": result.container,
             "totals": asdict(result.totals),
             "summary": {g: {m: asdict(s) for m, s in by.items()} for g, by in result.summaries.items()},
+            **{tally.name: result.tally(tally) for tally in tallies},
             "difference_to_first": {
                 m: asdict(s) for m, s in paired_differences(result.scores, results[0].scores).items()
             },

@@ -9,8 +9,9 @@ import io
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from audiovq.data.audio import from_int16, read_audio, to_int16, write_audio
 from audiovq.errors import BadAudioError
 from audiovq.evaluate.containers import amr_payload_bits, ogg_payload_bits
 from audiovq.evaluate.metrics import Waveform
+from audiovq.evaluate.neural_peers import LYRA_MODES, from_transformers, lyra
 from audiovq.evaluate.roundtrip import Coder
 
 CODEC2_FRAMES = {
@@ -55,16 +57,20 @@ class MissingPeerError(Exception):
     """A codec was asked for whose program is not installed; the message says what is missing and how to get it."""
 
 
-def make_peer(spec: str, rate: int) -> Coder:
+def make_peer(spec: str, rate: int, weights: Mapping[str, Path] | None = None) -> Coder:
     """The codec that `NAME` or `NAME:MODE` asks for; `rate`: of the scores, 16000 or 8000 Hz.
+
+    weights: by name, the folders of networks' weights.
 
     Raises:
         ValueError: no such name or mode.
         MissingPeerError: it is known, but not installed.
     """
     name, _, mode = spec.partition(":")
+    if name in NETWORKS:
+        return _network(spec, name, mode, (weights or {}).get(name))
     if name not in PEERS:
-        raise ValueError(f"{spec!r}: no such codec; there are {', '.join(PEERS)}")
+        raise ValueError(f"{spec!r}: no such codec; there are {', '.join((*PEERS, *NETWORKS))}")
     peer = PEERS[name]
     if bool(mode) != bool(peer.modes) or (mode and mode not in peer.modes):
         wanted = f"{name}:MODE, with a mode of {', '.join(peer.modes)} ({peer.unit})" if peer.modes else name
@@ -79,6 +85,20 @@ def make_peer(spec: str, rate: int) -> Coder:
                 f"{spec}: {command[0]} here can't encode it; install Debian's package {peer.package}"
             )
     return peer.build(mode, rate)
+
+
+def _network(spec: str, name: str, mode: str, folder: Path | None) -> Coder:
+    package, modes, build = NETWORKS[name]
+    if mode not in modes:
+        raise ValueError(f"{spec!r}: write {name}:MODE, with a mode of {', '.join(modes)} (kbit/s)")
+    if folder is None:
+        raise MissingPeerError(f"{spec}: name the folder of its weights with --weights {name}=DIR")
+    try:
+        return build(mode, folder)
+    except ImportError as error:
+        raise MissingPeerError(f"{spec}: {error.name or error} is not installed; pip install {package}") from None
+    except OSError as error:
+        raise MissingPeerError(f"{spec}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _opus(mode: str, rate: int) -> Coder:
@@ -130,6 +150,16 @@ def _lpc10(mode: str, rate: int) -> Coder:
     decode = ["sox", "-D", "-t", "lpc10", "coded", "out.wav"]
     size, bits = LPC10_FRAME
     return _by_wav("LPC10", 8000, encode, decode, lambda data: len(data) // size * bits, "whole bytes")
+
+
+def _original(mode: str, rate: int) -> Coder:
+    def encode(waveform: Waveform, speaker: str) -> bytes:
+        return to_int16(waveform).astype("<i2").tobytes()
+
+    def decode(data: bytes) -> Waveform:
+        return from_int16(np.frombuffer(data, "<i2"))
+
+    return Coder("original", rate, encode, decode, lambda data: 8 * len(data), "none")
 
 
 def _mulaw(mode: str, rate: int) -> Coder:
@@ -234,4 +264,13 @@ PEERS: dict[str, Peer] = {
     ),
     "lpc10": Peer(("sox",), "sox", "", (), _lpc10),
     "mulaw": Peer((), "", "", (), _mulaw),
+    "original": Peer((), "", "", (), _original),
+}
+
+# Networks whose weights the user names: package, modes in kbit/s, (mode, folder) -> codec
+NETWORKS: dict[str, tuple[str, tuple[str, ...], Callable[[str, Path], Coder]]] = {
+    "lyra": ("ai-edge-litert", tuple(LYRA_MODES), lyra),
+    "encodec": ("transformers", ("1.5", "3", "6", "12", "24"), partial(from_transformers, "encodec")),
+    "dac": ("transformers", ("0.5", "1", "1.5", "2", "3", "6"), partial(from_transformers, "dac")),
+    "mimi": ("transformers", ("0.55", "1.1", "2.2", "4.4"), partial(from_transformers, "mimi")),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from audiovq.data.audio import resample
 from audiovq.data.kaldi import Utterance
 from audiovq.errors import BadAudioError
-from audiovq.evaluate.metrics import Waveform
+from audiovq.evaluate.alignment import aligned
+from audiovq.evaluate.metrics import Metric, Waveform
 from audiovq.evaluate.resynthesis import mono
 from audiovq.evaluate.scores import FileScore, failed_score, score_file
+from audiovq.evaluate.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """One utterance's scores, and what it cost; None if it could not be coded."""
+    """One utterance's scores, and what it cost; None if it could not be coded. By tally, what it adds to that."""
 
     score: FileScore
     cost: Cost | None
+    tallies: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ def round_trip(
     rate: int,
     *,
     groups: Mapping[str, str] | None = None,
+    metrics: Sequence[Metric] | None = None,
+    tallies: Sequence[Tally] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[RoundTrip]]:
     """Encode, decode and score every utterance with every coder, by turns, so that times are comparable.
@@ -94,6 +100,7 @@ def round_trip(
         coders: the codecs.
         rate: Hz at which outputs are scored against the originals, 16000 or 8000.
         groups: utterance id -> group.
+        metrics: default: all of `metrics_for`. tallies: what else is measured.
         progress: called with the utterances done and their number.
 
     Returns for each coder its round trips, in the order of the utterances.
@@ -109,10 +116,14 @@ def round_trip(
                 output, cost = _coded(coder, sounds[coder.rate], utterance.speaker)
             except BadAudioError as error:
                 seconds = len(sounds[rate]) / rate
-                done.append(RoundTrip(failed_score(utterance.id, seconds, rate, str(error), group=group), None))
+                failed = failed_score(utterance.id, seconds, rate, str(error), group=group, metrics=metrics)
+                done.append(RoundTrip(failed, None))
                 continue
             heard = _fitted(resample(output[None], coder.rate, rate)[0], len(sounds[rate]), coder.exact)
-            done.append(RoundTrip(score_file(utterance.id, sounds[rate], heard, rate, group=group), cost))
+            score = score_file(utterance.id, sounds[rate], heard, rate, group=group, metrics=metrics)
+            pair = aligned(sounds[rate], heard, rate)
+            added = {tally.name: tally.measure(utterance, *pair) for tally in tallies}
+            done.append(RoundTrip(score, cost, {name: value for name, value in added.items() if value is not None}))
         if progress is not None:
             progress(i + 1, len(utterances))
     return trips

@@ -75,9 +75,17 @@ def score_file(
     return FileScore(id, group, len(reference) / rate, values, failures)
 
 
-def failed_score(id: str, seconds: float, rate: int, reason: str, *, group: str | None = None) -> FileScore:
+def failed_score(
+    id: str,
+    seconds: float,
+    rate: int,
+    reason: str,
+    *,
+    group: str | None = None,
+    metrics: Sequence[Metric] | None = None,
+) -> FileScore:
     """The score of a file that a codec could not code: every metric failed, for that reason."""
-    names = [metric.name for metric in metrics_for(rate)]
+    names = [metric.name for metric in (metrics_for(rate) if metrics is None else metrics)]
     return FileScore(id, group, seconds, dict.fromkeys(names, math.nan), dict.fromkeys(names, reason))
 
 

@@ -1,14 +1,15 @@
-"""Building blocks without a domain: causal convolutions with streaming state, WaveNet, ConvNeXt, inverse STFT,
+"""Building blocks without a domain: causal convolutions with streaming state, WaveNet, ConvNeXt, STFT,
 PixelCNN, Transformer."""
 
 from audiovq.layers.conv import CausalConv1d
 from audiovq.layers.convnext import ConvNeXtBlock, ConvNeXtStack
 from audiovq.layers.pixelcnn import GatedPixelCNN
-from audiovq.layers.spectral import InverseSTFT, LogMel, mel_filterbank
+from audiovq.layers.spectral import STFT, InverseSTFT, LogMel, mel_filterbank
 from audiovq.layers.transformer import CausalTransformer
 from audiovq.layers.wavenet import WaveNetStack
 
 __all__ = [
+    "STFT",
     "CausalConv1d",
     "CausalTransformer",
     "ConvNeXtBlock",

@@ -56,6 +56,29 @@ class LogMel(nn.Module):
         return (mel.clamp_min(self.floor).log() + 3.0) / 3.0
 
 
+class STFT(nn.Module):
+    """Windowed frames of a signal, placed as `InverseSTFT` lays them: T samples give T / hop frames.
+
+    Args:
+        window_length, hop_length: in samples, as of `InverseSTFT`; the FFT has the window's length.
+    """
+
+    window: Tensor
+
+    def __init__(self, window_length: int, hop_length: int) -> None:
+        super().__init__()
+        self.window_length, self.hop_length = window_length, hop_length
+        self.register_buffer("window", torch.hann_window(window_length), persistent=False)
+
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
+    def forward(self, signal: Tensor) -> Tensor:
+        """signal: `[B, T]`, T a multiple of the hop -> complex `[B, T / hop, window / 2 + 1]`."""
+        margin = (self.window_length - self.hop_length) // 2
+        frames = F.pad(signal, (margin, margin)).unfold(1, self.window_length, self.hop_length)
+        return torch.fft.rfft(frames * self.window)
+
+
 class InverseSTFT(nn.Module):
     """Overlap-add of windowed frames, normalised by the sum of squared windows; F frames give F * hop samples.
 

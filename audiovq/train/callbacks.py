@@ -54,15 +54,21 @@ class SaveCheckpoints(Checkpoint):
     Args:
         folder: of the checkpoints; every: steps between two; keep: how many by step remain.
         valid_every: steps between two validations.
+        max_minutes: after which the run is validated, saved and stopped; None for no limit.
     """
 
-    def __init__(self, folder: Path, *, every: int, valid_every: int, keep: int) -> None:
+    def __init__(
+        self, folder: Path, *, every: int, valid_every: int, keep: int, max_minutes: float | None = None
+    ) -> None:
         self.folder, self.every, self.valid_every, self.keep = folder, every, valid_every, keep
+        self.max_minutes = max_minutes
         self.received: str | None = None
         self.waiting = False  # for the end of the validation
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals over from Lightning, whose own handler leaves by an exception."""
+        self.started = time.monotonic()
+        self.started = time.monotonic()
 
         def note(signum: int, frame: Any) -> None:
             self.received = signal.Signals(signum).name
@@ -75,15 +81,23 @@ class SaveCheckpoints(Checkpoint):
     ) -> None:
         # processes hear of it at different times, and must stop at the same step
         stop = trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+        late = trainer.strategy.reduce_boolean_decision(self._is_late(), all=False)
         step = trainer.global_step
         if stop or step % self.every == 0 or step >= trainer.max_steps:
             self.waiting = step % self.valid_every == 0
             if stop or not self.waiting:  # a cluster may not wait for a validation
                 self._save(trainer)
+        if late and not stop and step < trainer.max_steps:
+            self.waiting = trainer.should_stop = True  # Lightning validates before it stops
+            if trainer.is_global_zero:
+                print(f"{self.max_minutes:g} minutes: stopped at step {step}; the same command goes on", flush=True)
         if stop:
             trainer.should_stop = True
             if trainer.is_global_zero:
                 print(f"{self.received}: stopped at step {step}; the same command goes on from there", flush=True)
+
+    def _is_late(self) -> bool:
+        return self.max_minutes is not None and time.monotonic() - self.started > 60 * self.max_minutes
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.waiting and not trainer.sanity_checking:

@@ -112,8 +112,15 @@ class SpectralConfig(Config):
         mel_weight, linear_weight: weights of the mel term and of the linear-frequency terms.
         range_db: what is softer than that under a segment's loudest mel band counts as silence, and is not learnt; None
             for what is lost in the noise of 16-bit audio only.
+        mode_scale: nats of a difference of log-mel bands, above which it counts by its logarithm, so that the sound is
+            drawn to the likeliest of several spectra and not to what lies between them. None for its absolute value.
         loudness_weight: weight of the disturbance in loudness, after PESQ. 0 leaves it out, as with the next.
         envelope_weight: weight of what the envelopes' correlation lacks, after ESTOI.
+        power_weight: weight of the distance of mean powers (see `audiovq.train.losses.PowerLoss`).
+        periodicity_weight: weight of what each band of a voice lacks in periodicity, or has too much.
+        analysis_weight: weight of the distance of what the encoder makes of output and input; for a model whose codes
+            are fixed.
+        pitch_weight: weight of F0 and voicing, for a decoder with a source.
         vq_weight: weight of the quantizer's loss.
         quantize_from_step: before it the decoder is fed z_e, and the quantizer rests.
         bypass: share of the batch that is fed z_e instead of z_q afterwards.
@@ -128,8 +135,13 @@ class SpectralConfig(Config):
     mel_weight: float = Field(1.0, ge=0)
     linear_weight: float = 0.5
     range_db: float | None = Field(None, gt=0)
+    mode_scale: float | None = Field(None, gt=0)
     loudness_weight: float = Field(0.0, ge=0)
     envelope_weight: float = Field(0.0, ge=0)
+    power_weight: float = Field(0.0, ge=0)
+    periodicity_weight: float = Field(0.0, ge=0)
+    analysis_weight: float = Field(0.0, ge=0)
+    pitch_weight: float = Field(0.1, ge=0)
     vq_weight: float = 1.0
     quantize_from_step: int = 0
     bypass: float = 0.0
@@ -159,6 +171,7 @@ class OptimizationConfig(Config):
     """How the weights move.
 
     Attributes:
+        max_minutes: of one start of the run, after which it is validated, saved and ends; the next start goes on.
         max_steps: optimizer steps; learning_rate: peak; warmup_steps: linear from 0.
         final_rate: share of the peak that a cosine reaches at max_steps.
         gradient_clip: norm.
@@ -172,6 +185,7 @@ class OptimizationConfig(Config):
 
     seed: int = 0
     max_steps: int
+    max_minutes: float | None = Field(None, gt=0)
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01

@@ -10,13 +10,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from audiovq.audio import AudioVQVAE, FrameDecoder, WaveNetDecoder
+from audiovq.audio import AudioVQVAE, FeedForwardDecoder, SourceDecoder, WaveNetDecoder
 from audiovq.errors import ConfigError
 from audiovq.quantize import VQOutput
 from audiovq.train.adversarial import Adversary
 from audiovq.train.config import LikelihoodConfig, SpectralConfig
-from audiovq.train.losses import SpectralLoss
+from audiovq.train.losses import PowerLoss, SpectralLoss
 from audiovq.train.perceptual import PerceptualLoss
+from audiovq.train.pitch_targets import pulses_of
+from audiovq.train.source import PeriodicityLoss, pitch_loss
 
 Batch = dict[str, Any]
 
@@ -28,15 +30,23 @@ class SpectralObjective(nn.Module):
         super().__init__()
         self.config, self.fixed_codes = config, fixed_codes
         self.distance = SpectralLoss(
-            sample_rate, config.windows, config.num_mels, config.resolutions_per_step, config.range_db
+            sample_rate,
+            config.windows,
+            config.num_mels,
+            config.resolutions_per_step,
+            config.range_db,
+            config.mode_scale,
         )
-        self.weights = {"loudness": config.loudness_weight, "envelope": config.envelope_weight}
-        self.perceptual = PerceptualLoss(sample_rate, [name for name, weight in self.weights.items() if weight])
+        names = ("mel", "linear", "loudness", "envelope", "power", "periodicity", "analysis")
+        self.weights: dict[str, float] = {name: getattr(config, f"{name}_weight") for name in names}
+        self.perceptual = PerceptualLoss(sample_rate, [n for n in ("loudness", "envelope") if self.weights[n]])
+        self.power = PowerLoss(sample_rate)
+        self.periodicity = PeriodicityLoss(sample_rate)
         self.adversary = Adversary(config.adversarial) if config.adversarial else None
 
     def forward(self, model: AudioVQVAE, batch: Batch, step: int) -> tuple[dict[str, Tensor], VQOutput | None]:
-        """Terms `loss`, `mel`, `linear`, those of the perceptual and the quantizer's losses, in training those of the
-        discriminators (all scalars), and the quantizer's output (None while it rests).
+        """Terms `loss`, `mel`, `linear`, of the losses that have a weight, of pitch where the decoder has a source, in
+        training those of the discriminators (all scalars), and the quantizer's output (None while it rests).
         """
         waveform = batch["waveform"]
         vq: VQOutput | None = None
@@ -47,20 +57,62 @@ class SpectralObjective(nn.Module):
             if self.training and self.config.bypass:
                 bypassed = torch.rand(len(z), 1, 1, device=z.device) < self.config.bypass
                 z = torch.where(bypassed, z_e, z)
-        decoder = cast(FrameDecoder, model.decoders[self.config.decoder])
-        output = decoder(z, model.speaker_vector(batch["speaker"]))[..., : waveform.shape[-1]]
-        terms = self.distance(output, waveform)
-        loss = self.config.mel_weight * terms["mel"] + self.config.linear_weight * terms["linear"]
-        for name, term in self.perceptual(output, waveform).items():
-            terms[name] = term
-            loss = loss + self.weights[name] * term
+        decoder = cast(FeedForwardDecoder, model.decoders[self.config.decoder])
+        output, pitch = self._decode(decoder, z, model.speaker_vector(batch["speaker"]), batch)
+        output = output[..., : waveform.shape[-1]]
+        terms = self._distances(model, output, batch)
+        loss = cast(Tensor, sum(self.weights[name] * term for name, term in terms.items()))
         if self.adversary is not None and self.training and step >= self.adversary.config.from_step:
-            loss, heard = self.adversary(output, waveform, decoder.head.weight, loss, step)
+            loss, heard = self.adversary(output, waveform, decoder.last_layer, loss, step)
             terms |= heard
+        for term in pitch.values():
+            loss = loss + self.config.pitch_weight * term
+        terms |= pitch
         if vq is not None:
             terms |= vq.losses
             loss = loss + self.config.vq_weight * vq.loss
         return {"loss": loss, **terms}, vq
+
+    def _decode(
+        self, decoder: FeedForwardDecoder, z: Tensor, speaker: Tensor | None, batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The decoder's output, and what its pitch is off by, if it has one.
+
+        In training a source is told the recording's pitch, so that its pulses fall in step with it; elsewhere it speaks
+        as it does in use.
+        """
+        if not isinstance(decoder, SourceDecoder):
+            return decoder(z, speaker), {}
+        controls = decoder.controls(z, speaker)
+        if not self.training:
+            output = decoder(z, speaker)
+        else:
+            noise = torch.randn(batch["waveform"].shape[0], z.shape[-1] * decoder.hop_length, device=z.device)
+            output = decoder.synthesize(controls, pulses_of(batch), noise)
+        divergence, voicing = pitch_loss(controls.pitch, pulses_of(batch))
+        return output, {"f0_divergence": divergence, "voicing": voicing}
+
+    def _distances(self, model: AudioVQVAE, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Of output and recording, by name; those without a weight are left out."""
+        waveform = batch["waveform"]
+        terms = self.distance(output, waveform) | self.perceptual(output, waveform)
+        if self.weights["power"]:
+            terms["power"] = self.power(output, waveform)
+        if self.weights["periodicity"]:
+            terms["periodicity"] = self.periodicity(output, waveform, pulses_of(batch))
+        if self.weights["analysis"]:
+            terms["analysis"] = analysis_distance(model, output, waveform)
+        return terms
+
+
+@torch.autocast("cpu", enabled=False)
+@torch.autocast("cuda", enabled=False)
+def analysis_distance(model: AudioVQVAE, output: Tensor, target: Tensor) -> Tensor:
+    """How far what the encoder makes of the output is from what it makes of the recording, as a share of that."""
+    with torch.no_grad():
+        wanted = model.encoder(target.float())
+    found = model.encoder(output.float())
+    return (found - wanted).square().mean() / wanted.square().mean().clamp_min(1e-9)
 
 
 class LikelihoodObjective(nn.Module):

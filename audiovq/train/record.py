@@ -25,7 +25,7 @@ CONFIG, FINISHED = "config.yaml", "trained.json"
 LOCK_SECONDS = 15  # to wait for another run's end
 VERSIONS = ("torch", "lightning", "numpy", "soundfile", "soxr", "librosa")
 # What may differ between two starts of the same run: it says where things lie and how often they are written down.
-NO_MATTER = ("data.root", "data.num_workers", "train.save_every", "train.log_every", "train.keep")
+NO_MATTER = ("data.root", "data.num_workers", "train.save_every", "train.log_every", "train.keep", "train.max_minutes")
 
 
 def run_settings(config: Experiment, stamps: Sequence[str]) -> dict[str, Any]:

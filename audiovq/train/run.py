@@ -177,7 +177,15 @@ def run_callbacks(
     callbacks.append(ModelCheckpoint(folder, "best", monitor="valid/loss", enable_version_counter=False))
     valid_every = min(options.valid_every, options.max_steps)
     # the last: what it saves are the states of all others after the step
-    callbacks.append(SaveCheckpoints(folder, every=options.save_every, valid_every=valid_every, keep=options.keep))
+    callbacks.append(
+        SaveCheckpoints(
+            folder,
+            every=options.save_every,
+            valid_every=valid_every,
+            keep=options.keep,
+            max_minutes=options.max_minutes,
+        )
+    )
     if progress:
         callbacks.append(TQDMProgressBar())
     return callbacks

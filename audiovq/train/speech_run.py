@@ -5,8 +5,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import yaml
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
+from audiovq.audio.config import SourceDecoderConfig
+from audiovq.audio.pitch import FRAMES_PER_SECOND
 from audiovq.data.augment import Augmentation, BandLimit, Noise, Room
 from audiovq.data.corpus import open_corpus
 from audiovq.data.pack import summary
@@ -14,8 +16,9 @@ from audiovq.data.segments import SegmentBatches, SegmentDataset, eval_segments
 from audiovq.errors import ConfigError
 from audiovq.train import record
 from audiovq.train.callbacks import AudioExample, Throughput
-from audiovq.train.config import AugmentConfig, ExperimentConfig, parse_config
+from audiovq.train.config import AugmentConfig, ExperimentConfig, SpectralConfig, parse_config
 from audiovq.train.module import AudioVQVAEModule
+from audiovq.train.pitch_targets import SegmentsWithPitch, with_pitch
 from audiovq.train.validation_scores import ValidationScores
 
 
@@ -40,8 +43,10 @@ class SegmentData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches from `trainer.global_step` on: a resumed run sees the data of an uninterrupted one."""
         data, trainer = self.config.data, self.trainer
+        rate = self.config.model.sample_rate
+        corpora = [open_corpus(data.root / c.path, rate) for c in data.train]
         batches = SegmentBatches(
-            [(open_corpus(data.root / c.path, self.config.model.sample_rate), c.weight) for c in data.train],
+            [(corpus, c.weight) for corpus, c in zip(corpora, data.train, strict=True)],
             batch_size=data.batch_size,
             segment_samples=data.segment_samples,
             seed=self.config.train.seed,
@@ -50,9 +55,12 @@ class SegmentData(pl.LightningDataModule):
             gain_db=data.gain_db,
             augmentation=build_augmentation(data.augment),
             speakers=self.config.model.speakers or None,
+            align=rate // FRAMES_PER_SECOND if self.has_pitch else 1,
         )
-        start = trainer.global_step if trainer else 0
-        return DataLoader(SegmentDataset(batches, start), batch_size=None, num_workers=data.num_workers)
+        segments: IterableDataset[Any] = SegmentDataset(batches, trainer.global_step if trainer else 0)
+        if self.has_pitch:
+            segments = SegmentsWithPitch(segments, corpora)
+        return DataLoader(segments, batch_size=None, num_workers=data.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The same segments at every validation."""
@@ -61,7 +69,16 @@ class SegmentData(pl.LightningDataModule):
         items = eval_segments(
             corpus, data.valid_samples, data.valid_segments, speakers=self.config.model.speakers or None
         )
+        if self.has_pitch:
+            items = [with_pitch(item, corpus.sample_rate) for item in items]
         return DataLoader(items, batch_size=data.batch_size)  # type: ignore[arg-type]
+
+    @property
+    def has_pitch(self) -> bool:
+        """Whether what is trained must be told the recordings' pitch."""
+        objective = self.config.objective
+        source = isinstance(self.config.model.decoders.get(objective.decoder), SourceDecoderConfig)
+        return source or (isinstance(objective, SpectralConfig) and objective.periodicity_weight > 0)
 
 
 def with_speakers(config: ExperimentConfig, exp_dir: Path, fresh: bool) -> ExperimentConfig:

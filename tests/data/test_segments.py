@@ -61,7 +61,9 @@ def test_segments_are_cut_from_the_corpus_and_short_ones_padded(corpora):
     assert batch["waveform"].dtype == torch.float32
     assert batch["speaker"].dtype == batch["num_samples"].dtype == torch.int64
     wholes = {(u.speaker, i): c.read(i) for c, _ in corpora for i, u in enumerate(c.utterances)}
-    for waveform, speaker, num_samples in zip(*batch.values(), strict=True):
+    for waveform, speaker, num_samples in zip(
+        *(batch[name] for name in ("waveform", "speaker", "num_samples")), strict=True
+    ):
         segment = waveform[0, :num_samples].numpy()
         assert not waveform[0, num_samples:].any()
         name = "abc"[int(speaker)]
@@ -74,6 +76,17 @@ def test_segments_are_cut_from_the_corpus_and_short_ones_padded(corpora):
             if np.array_equal(whole[start : start + num_samples], segment)
         ]
         assert found
+
+
+def test_a_batch_says_where_its_segments_come_from_and_they_start_where_they_must(corpora):
+    batches = SegmentBatches(corpora, batch_size=64, segment_samples=100, seed=0, align=40)
+    batch = batches.batch(0)
+    starts = set()
+    for waveform, (corpus, utterance, start) in zip(batch["waveform"], batch["origin"].tolist(), strict=True):
+        np.testing.assert_array_equal(waveform[0].numpy(), corpora[corpus][0].read(utterance, start, 100))
+        starts.add(start)
+    assert len(starts) > 5
+    assert all(start % 40 == 0 for start in starts)
 
 
 def test_corpora_are_drawn_by_weight_and_utterances_by_duration(corpora):

@@ -1,0 +1,145 @@
+"""What a voice is made of before it is shaped: glottal pulses at F0, and white noise. Signal processing, no weights.
+
+Both are functions of place, so that a slice, a seek and a stream have the sound of the whole: noise depends on seed,
+channel and sample index alone; the pulses' phase begins anew at each onset of voicing and every `GRID_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GRID_SECONDS = 2.0  # places, counted from the recording's first sample, from which no older phase is needed
+GLIDE_SECONDS = 0.2  # in which the phase there is drawn to that of a fresh start: F0 moves by 2.5 Hz at most
+PHASE_SECONDS = GRID_SECONDS + GLIDE_SECONDS  # before a place, from which on its phase does not depend on older codes
+HIGHEST_SHARE = 0.98  # of half the sample rate, up to which there are harmonics
+NOISE_SCALE = 2 * math.sqrt(3) / 2**32  # uniform 32-bit integers to unit variance
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in which sound a piece lies, and how it is to be spoken.
+
+    Attributes:
+        seed: of the noise.
+        first_frame: frames of codes before the piece.
+        channels: of each item of the batch, the number of its noise; None for 0 in all.
+        pitch_shift: semitones.
+    """
+
+    seed: int = 0
+    first_frame: int = 0
+    channels: Sequence[int] | None = None
+    pitch_shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Pulses:
+    """A pulse train by its parameters.
+
+    Attributes:
+        cycles: `[B, T]`, its phase at every sample; a pulse stands at each whole number. float64, so that the highest
+            harmonics of a piece are those of the whole.
+        f0: `[B, F]`, float64, Hz, at the centres of frames; without gaps, held where there is no voice.
+        voiced: `[B, F]`, 1 where there is a voice and 0 elsewhere.
+    """
+
+    cycles: Tensor
+    f0: Tensor
+    voiced: Tensor
+
+
+def white_noise(seed: int, channel: int, start: int, count: int) -> np.ndarray:
+    """Samples start .. start + count - 1 of endless white noise of unit variance, float32 `[count]`.
+
+    Sample i is the i-th 32-bit half, the lower one first, of the stream of numpy's Philox generator with the key
+    (seed, channel): the same on every machine, and reached without what comes before it.
+    """
+    block, skip = divmod(start, 8)  # a step of the counter gives four words of 64 bits
+    words = np.random.Philox(key=[seed % 2**64, channel], counter=block).random_raw(-(-(skip + count) // 2))
+    halves = words.astype("<u8").view("<u4")[skip : skip + count]
+    return ((halves - 2.0**31 + 0.5) * NOISE_SCALE).astype(np.float32)
+
+
+def noise_at(place: Place, batch: int, hop_length: int, count: int, device: torch.device) -> Tensor:
+    """`[B, count]`: the noise of each item from the place's first sample on."""
+    channels = place.channels or [0] * batch
+    made = {c: white_noise(place.seed, c, place.first_frame * hop_length, count) for c in set(channels)}
+    return torch.from_numpy(np.stack([made[c] for c in channels])).to(device)
+
+
+def hold_f0(f0: Tensor, voiced: Tensor) -> Tensor:
+    """F0 `[B, F]` with the frames beside a voiced stretch at its nearest value, so that its ends don't glide."""
+    before, after = (F.pad(x, (1, 1), mode="replicate") for x in (f0, voiced.to(f0.dtype)))
+    left, right = (after[:, :-2] > 0), (after[:, 2:] > 0)
+    held = torch.where(right, before[:, 2:], torch.where(left, before[:, :-2], f0))
+    return torch.where(voiced > 0, f0, held)
+
+
+def at_samples(frames: Tensor, hop_length: int) -> Tensor:
+    """Values at the centres of frames `[B, F]` -> at samples `[B, F * hop_length]`, linear between."""
+    padded = F.pad(frames, (1, 1), mode="replicate").unsqueeze(-1)
+    before, here, after = padded[:, :-2], padded[:, 1:-1], padded[:, 2:]
+    # not F.interpolate, whose weights are rounded the more the longer the sound is
+    place = (torch.arange(hop_length, device=frames.device, dtype=frames.dtype) + 0.5) / hop_length - 0.5
+    return (here + place.clamp_max(0) * (here - before) + place.clamp_min(0) * (after - here)).flatten(1)
+
+
+def pulse_cycles(f0: Tensor, voiced: Tensor, hop_length: int, sample_rate: int, first_frame: int = 0) -> Tensor:
+    """The phase of a pulse train, in cycles from the nearest pulse, -0.5 to 0.5: `[B, F * hop_length]`.
+
+    It is 0 where voicing sets in, and the sum of F0 from there on. At each multiple of `GRID_SECONDS` it is 0 as well,
+    but for a remainder that brings it to what it would have been, and that fades within `GLIDE_SECONDS`.
+
+    Args:
+        f0: `[B, F]`, Hz, without gaps; voiced: `[B, F]`.
+        hop_length: samples of a frame.
+        first_frame: frames of this kind before the piece.
+    """
+    increments = at_samples(f0.double(), hop_length) / sample_rate
+    total = increments.cumsum(1) - increments  # cycles up to a sample, from the piece's beginning
+    length = total.shape[1]
+    # voicing rises from the centre of the frame before the first voiced one
+    sets_in = F.pad(voiced[:, 1:] > voiced[:, :-1], (0, 1))
+    begins = sets_in.repeat_interleave(hop_length, 1)
+    begins &= torch.arange(length, device=f0.device) % hop_length == hop_length // 2
+    begins[:, 0] = True
+    grid = round(GRID_SECONDS * sample_rate / hop_length) * hop_length
+    on_grid = (torch.arange(length, device=f0.device) + first_frame * hop_length) % grid == 0
+    places = torch.arange(length, device=f0.device).expand_as(total)
+    last = torch.where(begins | on_grid, places, 0).cummax(1).values  # where the phase began that rules at a sample
+    before = F.pad(last[:, :-1], (1, 0))
+    remainder = total - total.gather(1, before)  # what a start leaves to be made up for, at the sample where it is
+    remainder = (remainder + 0.5).remainder(1) - 0.5
+    remainder = torch.where(on_grid & ~begins, remainder, 0).gather(1, last)
+    glide = 1 - (places - last) / (GLIDE_SECONDS * sample_rate)
+    cycles = total - total.gather(1, last) + remainder * glide.clamp_min(0)
+    return cycles - cycles.round()
+
+
+def pulse_train(pulses: Pulses, hop_length: int, sample_rate: int) -> Tensor:
+    """Band-limited pulses of unit power where there is a voice, faded in and out over a frame: `[B, T]`.
+
+    The sum of N cosines in Dirichlet's closed form, 2 sum cos(2 pi k c) = sin((2 N + 1) pi c) / sin(pi c) - 1; the
+    highest harmonic fades, so that none appears at once as F0 falls.
+    """
+    cycles = pulses.cycles.double()
+    count = HIGHEST_SHARE * sample_rate / 2 / at_samples(pulses.f0.float(), hop_length)
+    whole = count.floor()
+    odd = 2 * whole + 1
+    sine, multiple = _sine(cycles), _sine(odd * cycles)
+    near = sine.abs() < 1e-4
+    kernel = torch.where(near, odd, multiple / torch.where(near, 1.0, sine))
+    kernel = kernel - 1 + 2 * (count - whole) * _sine(2 * (whole + 1) * cycles + 0.5)
+    return kernel * (0.5 / count).sqrt() * at_samples(pulses.voiced.to(kernel.dtype), hop_length)
+
+
+def _sine(half_turns: Tensor) -> Tensor:
+    """sin(pi x) in float32, of x in float64: whole turns are taken away before anything is rounded."""
+    return torch.sin(math.pi * (half_turns - 2 * (half_turns / 2).round()).float())

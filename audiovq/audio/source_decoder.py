@@ -1,0 +1,191 @@
+"""Feed-forward decoder with an explicit source: pulses at a predicted F0 and noise, shaped by predicted spectra.
+
+A source-filter model as in classic vocoders, with the networks of Vocos (arXiv 2306.00814) in place of their
+parameters. `controls` is the network, `SourceFilter` and `audiovq.audio.excitation` are the signal processing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audiovq.audio.excitation import (
+    PHASE_SECONDS,
+    Place,
+    Pulses,
+    at_samples,
+    hold_f0,
+    noise_at,
+    pulse_cycles,
+    pulse_train,
+)
+from audiovq.audio.feed_forward import FeedForwardDecoder
+from audiovq.audio.pitch import F0_MAX, F0_MIN
+from audiovq.layers import STFT, InverseSTFT
+
+F0_STEP = 0.5  # semitones between two bins of the F0 head
+F0_BINS = math.ceil(12 / F0_STEP * math.log2(F0_MAX / F0_MIN)) + 1
+PITCH_CHANNELS = 128
+SMOOTHING_HZ = 1000.0  # to either side: what of an envelope is its slope, and what its formants
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What the network says of a piece; F fine frames, S spectra.
+
+    Attributes:
+        log_envelope: `[B, S, bins]`, nats, of pulses and noise together.
+        periodic: `[B, S, bins]`, logit of the pulses' share of the power where there is a voice.
+        pitch: `[B, F, F0_BINS + 1]`, logits of F0 and, the last, of voicing.
+    """
+
+    log_envelope: Tensor
+    periodic: Tensor
+    pitch: Tensor
+
+
+class SourceDecoder(FeedForwardDecoder):
+    """z_q and speaker to waveform by pulses, noise and the spectra that shape them.
+
+    Args:
+        latent_dim: channels of z_q.
+        sample_rate: Hz.
+        window_length: samples of a spectrum; spectra_per_frame: spectra per fine frame, whose hop it divides.
+        sharpening: how far the envelope's formants are raised in decoding; 0 for not at all.
+        network: see `FeedForwardDecoder`.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        *,
+        sample_rate: int,
+        window_length: int,
+        spectra_per_frame: int,
+        sharpening: float,
+        **network: Any,
+    ) -> None:
+        super().__init__(latent_dim, window_length=window_length, **network)
+        self.sample_rate = sample_rate
+        self.frame_length = self.hop_length // self.upsample
+        self.bins = window_length // 2 + 1
+        width = network["fine_channels"]
+        self.spectrum_head = nn.Linear(width, spectra_per_frame * 2 * self.bins)
+        self.pitch_head = nn.Sequential(
+            nn.Linear(width, PITCH_CHANNELS), nn.GELU(), nn.Linear(PITCH_CHANNELS, F0_BINS + 1)
+        )
+        self.filter = SourceFilter(sample_rate, window_length, self.frame_length // spectra_per_frame)
+        self.sharpening = sharpening
+        left, right = self.context_frames
+        phase = -(-round(PHASE_SECONDS * sample_rate) // self.hop_length) + 1
+        self.context_frames = (left + phase, right)
+        self._start_as_speech()
+
+    @property
+    def last_layer(self) -> Tensor:
+        return self.spectrum_head.weight
+
+    def controls(self, z_q: Tensor, speaker: Tensor | None = None) -> Controls:
+        """z_q: `[B, latent_dim, F]`, speaker: `[B, speaker_dim]` -> what to synthesize, float32."""
+        x = self.features(z_q, speaker)
+        spectra = self.spectrum_head(x).float()
+        log_envelope, periodic = spectra.reshape(len(x), -1, 2 * self.bins).chunk(2, dim=-1)
+        return Controls(log_envelope, periodic, self.pitch_head(x).float())
+
+    def pulses(self, controls: Controls, place: Place) -> Pulses:
+        """The pulse train that the network asks for."""
+        f0, voiced = decode_pitch(controls.pitch)
+        f0 = hold_f0(f0 * 2 ** (place.pitch_shift / 12), voiced)
+        first = place.first_frame * self.upsample
+        return Pulses(pulse_cycles(f0, voiced, self.frame_length, self.sample_rate, first), f0, voiced)
+
+    def synthesize(self, controls: Controls, pulses: Pulses, noise: Tensor) -> Tensor:
+        """Waveform `[B, 1, T]` of pulses and of noise `[B, T]` of unit variance."""
+        return self.filter(controls, pulse_train(pulses, self.frame_length, self.sample_rate), pulses.voiced, noise)
+
+    def forward(self, z_q: Tensor, speaker: Tensor | None = None, place: Place | None = None) -> Tensor:
+        """The network's own pulses, and the place's noise."""
+        place = place or Place()
+        controls = self.controls(z_q, speaker)
+        if self.sharpening:
+            sharp = self.filter.sharpen(controls.log_envelope, self.sharpening)
+            controls = replace(controls, log_envelope=sharp)
+        noise = noise_at(place, len(z_q), self.hop_length, z_q.shape[-1] * self.hop_length, z_q.device)
+        return self.synthesize(controls, self.pulses(controls, place), noise)
+
+    @torch.no_grad()
+    def _start_as_speech(self) -> None:
+        """An even envelope at the level of soft speech, pulses low and noise high: what training begins with."""
+        bias = self.spectrum_head.bias.view(-1, 2, self.bins)
+        bias[:, 0] -= 3.0
+        bias[:, 1] = torch.linspace(3.0, 0.0, self.bins)
+        self.spectrum_head.weight.view(-1, 2, self.bins, self.spectrum_head.in_features)[:, 1] = 0.0
+
+
+class SourceFilter(nn.Module):
+    """Short-time filters on pulses and noise, and their sum.
+
+    Args:
+        sample_rate: Hz.
+        window_length, hop_length: samples of a spectrum and between two.
+    """
+
+    smoothing: Tensor
+
+    MAX_LOG_ENVELOPE = 6.0  # nats
+
+    def __init__(self, sample_rate: int, window_length: int, hop_length: int) -> None:
+        super().__init__()
+        self.hop_length = hop_length
+        self.stft = STFT(window_length, hop_length)
+        self.inverse_stft = InverseSTFT(window_length, hop_length)
+        reach = round(SMOOTHING_HZ * window_length / sample_rate)
+        self.register_buffer("smoothing", smoothing_matrix(window_length // 2 + 1, reach), persistent=False)
+
+    def forward(self, controls: Controls, train: Tensor, voiced: Tensor, noise: Tensor) -> Tensor:
+        """train, noise: `[B, T]` of unit power; voiced: `[B, F]` -> `[B, 1, T]`."""
+        envelope = controls.log_envelope.clamp_max(self.MAX_LOG_ENVELOPE).exp()
+        power = controls.periodic.sigmoid()
+        # as the pulses fade in and out over a frame, noise takes their place
+        frame = noise.shape[1] // voiced.shape[1]
+        gate = at_samples(voiced.float(), frame).unflatten(1, (-1, self.hop_length)).mean(-1)
+        noisy = (1 - gate.unsqueeze(-1) * power).clamp_min(1e-4).sqrt()
+        return self.inverse_stft(envelope * (power.sqrt() * self.stft(train) + noisy * self.stft(noise)))
+
+    def sharpen(self, log_envelope: Tensor, strength: float) -> Tensor:
+        """Deviations from the mean over 1 kHz to either side times 1 + strength; the power over that band is kept."""
+        sharp = log_envelope + strength * (log_envelope - log_envelope @ self.smoothing)
+        top = log_envelope.amax(-1, keepdim=True)
+        before, after = (((2 * (x - top)).exp() @ self.smoothing).clamp_min(1e-9).log() for x in (log_envelope, sharp))
+        return sharp + (before - after) / 2
+
+
+def smoothing_matrix(bins: int, reach: int) -> Tensor:
+    """`[bins, bins]`: x @ it is the mean of a row x, weighed by a Hann window over `reach` bins to either side.
+
+    Beyond the ends the row is mirrored.
+    """
+    weights = torch.hann_window(2 * reach + 3, periodic=False)[1:-1]
+    matrix = torch.zeros(bins, bins)
+    for offset, weight in zip(range(-reach, reach + 1), weights / weights.sum(), strict=True):
+        source = (torch.arange(bins) + offset).abs()
+        source = bins - 1 - (bins - 1 - source).abs()
+        matrix[source, torch.arange(bins)] += weight
+    return matrix
+
+
+def decode_pitch(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits `[B, F, F0_BINS + 1]` -> F0 in Hz, the mean of five bins about the likeliest, and voicing 0 or 1.
+
+    F0 is float64: its sum over seconds is the phase of the highest harmonics.
+    """
+    probability = logits[..., :F0_BINS].double().softmax(-1)
+    near = probability.argmax(-1, keepdim=True) + torch.arange(-2, 3, device=logits.device)
+    near = near.clamp(0, F0_BINS - 1)
+    weight = probability.gather(-1, near)
+    place = (weight * near).sum(-1) / weight.sum(-1)
+    return F0_MIN * 2 ** (place * F0_STEP / 12), (logits[..., F0_BINS] > 0).float()
