@@ -46,8 +46,8 @@ class Pulses:
     Attributes:
         cycles: `[B, T]`, its phase at every sample; a pulse stands at each whole number. float64, so that the highest
             harmonics of a piece are those of the whole.
-        f0: `[B, F]`, float64, Hz, at the centres of frames; without gaps, held where there is no voice.
-        voiced: `[B, F]`, 1 where there is a voice and 0 elsewhere.
+        f0: `[B, F]`, float64, Hz, at the ends of frames; without gaps.
+        voiced: `[B, F]`, at the ends of frames 1 where there is a voice and 0 elsewhere.
     """
 
     cycles: Tensor
@@ -75,20 +75,22 @@ def noise_at(place: Place, batch: int, hop_length: int, count: int, device: torc
 
 
 def hold_f0(f0: Tensor, voiced: Tensor) -> Tensor:
-    """F0 `[B, F]` with the frames beside a voiced stretch at its nearest value, so that its ends don't glide."""
-    before, after = (F.pad(x, (1, 1), mode="replicate") for x in (f0, voiced.to(f0.dtype)))
-    left, right = (after[:, :-2] > 0), (after[:, 2:] > 0)
-    held = torch.where(right, before[:, 2:], torch.where(left, before[:, :-2], f0))
-    return torch.where(voiced > 0, f0, held)
+    """F0 `[B, F]` with the frame after a voiced stretch, in which it fades, at the stretch's last value."""
+    ends = F.pad(voiced[:, :-1] > voiced[:, 1:], (1, 0))
+    return torch.where(ends, F.pad(f0[:, :-1], (1, 0)), f0)
 
 
-def at_samples(frames: Tensor, hop_length: int) -> Tensor:
-    """Values at the centres of frames `[B, F]` -> at samples `[B, F * hop_length]`, linear between."""
-    padded = F.pad(frames, (1, 1), mode="replicate").unsqueeze(-1)
-    before, here, after = padded[:, :-2], padded[:, 1:-1], padded[:, 2:]
+def at_samples(frames: Tensor, hop_length: int, begins: Tensor | None = None) -> Tensor:
+    """Values at the ends of frames `[B, F]` -> at samples `[B, F * hop_length]`, linear between.
+
+    Needs no frame that is still to come. The first frame, and those where `begins` `[B, F]`, have one value throughout.
+    """
+    before = torch.cat([frames[:, :1], frames[:, :-1]], 1)
+    if begins is not None:
+        before = torch.where(begins, frames, before)
     # not F.interpolate, whose weights are rounded the more the longer the sound is
-    place = (torch.arange(hop_length, device=frames.device, dtype=frames.dtype) + 0.5) / hop_length - 0.5
-    return (here + place.clamp_max(0) * (here - before) + place.clamp_min(0) * (after - here)).flatten(1)
+    share = (torch.arange(hop_length, device=frames.device, dtype=frames.dtype) + 0.5) / hop_length
+    return (before.unsqueeze(-1) + share * (frames - before).unsqueeze(-1)).flatten(1)
 
 
 def pulse_cycles(f0: Tensor, voiced: Tensor, hop_length: int, sample_rate: int, first_frame: int = 0) -> Tensor:
@@ -102,14 +104,11 @@ def pulse_cycles(f0: Tensor, voiced: Tensor, hop_length: int, sample_rate: int, 
         hop_length: samples of a frame.
         first_frame: frames of this kind before the piece.
     """
-    increments = at_samples(f0.double(), hop_length) / sample_rate
+    sets_in = F.pad(voiced[:, 1:] > voiced[:, :-1], (1, 0), value=True)
+    increments = at_samples(f0.double(), hop_length, sets_in) / sample_rate
     total = increments.cumsum(1) - increments  # cycles up to a sample, from the piece's beginning
     length = total.shape[1]
-    # voicing rises from the centre of the frame before the first voiced one
-    sets_in = F.pad(voiced[:, 1:] > voiced[:, :-1], (0, 1))
-    begins = sets_in.repeat_interleave(hop_length, 1)
-    begins &= torch.arange(length, device=f0.device) % hop_length == hop_length // 2
-    begins[:, 0] = True
+    begins = F.pad(sets_in.unsqueeze(-1), (0, hop_length - 1)).flatten(1)
     grid = round(GRID_SECONDS * sample_rate / hop_length) * hop_length
     on_grid = (torch.arange(length, device=f0.device) + first_frame * hop_length) % grid == 0
     places = torch.arange(length, device=f0.device).expand_as(total)

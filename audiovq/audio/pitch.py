@@ -1,7 +1,7 @@
 """F0 and the phase of the fundamental of a recording, by autocorrelation and the best path over time.
 
-Frames are centred on hops of 10 ms. After Boersma 1993 (autocorrelation divided by the window's), with the smoothing of
-a Viterbi search over candidates a quarter of a semitone apart. Needs numpy alone.
+Frames are hops of 10 ms, and their pitch is that at their ends. After Boersma 1993 (autocorrelation divided by the
+window's), with the smoothing of a Viterbi search over candidates a quarter of a semitone apart. Needs numpy alone.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def _autocorrelation(waveform: NDArray[np.float32], sample_rate: int, lags: int)
 
 
 def _frames(signal: NDArray[Any], window: int, hop: int, count: int) -> NDArray[Any]:
-    """`[T]` -> `[count, window]`, centred on hops; zeros beyond the ends."""
-    return sliding_window_view(np.pad(signal, ((window - hop) // 2, window)), window)[::hop][:count]
+    """`[T]` -> `[count, window]`, centred on the ends of hops; zeros beyond the signal."""
+    return sliding_window_view(np.pad(signal, (window // 2 - hop, window)), window)[::hop][:count]
 
 
 def _best_path(periodic: Array, unvoiced: Array) -> NDArray[np.int64]:
@@ -189,6 +189,6 @@ def _without_gaps(f0: Array) -> Array:
 
 
 def _at_samples(frames: Array, hop: int, start: int = 0, count: int | None = None) -> Array:
-    """Values at the centres of frames -> at samples, linear between, held at the ends; by default at all."""
+    """Values at the ends of frames -> at samples, linear between, held beyond; by default at all."""
     samples = np.arange(start, start + (len(frames) * hop if count is None else count))
-    return np.interp(samples + 0.5, np.arange(len(frames)) * hop + hop / 2, frames)
+    return np.interp(samples + 0.5, np.arange(1, len(frames) + 1) * hop, frames)

@@ -141,8 +141,9 @@ class SourceFilter(nn.Module):
     def __init__(self, sample_rate: int, window_length: int, hop_length: int) -> None:
         super().__init__()
         self.hop_length = hop_length
-        self.stft = STFT(window_length, hop_length)
-        self.inverse_stft = InverseSTFT(window_length, hop_length)
+        # a shorter window on the sources: their look-ahead is less, and the filters' tails fit into the FFT
+        self.stft = STFT(window_length * 3 // 4, hop_length, window_length)
+        self.inverse_stft = InverseSTFT(window_length, hop_length, self.stft.window)
         reach = round(SMOOTHING_HZ * window_length / sample_rate)
         self.register_buffer("smoothing", smoothing_matrix(window_length // 2 + 1, reach), persistent=False)
 

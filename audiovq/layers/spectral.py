@@ -60,27 +60,30 @@ class STFT(nn.Module):
     """Windowed frames of a signal, placed as `InverseSTFT` lays them: T samples give T / hop frames.
 
     Args:
-        window_length, hop_length: in samples, as of `InverseSTFT`; the FFT has the window's length.
+        window_length, hop_length: in samples; the window is of Hann.
+        fft_length: samples, at least those of the window, on whose middle it lies; they are `InverseSTFT`'s window.
     """
 
     window: Tensor
 
-    def __init__(self, window_length: int, hop_length: int) -> None:
+    def __init__(self, window_length: int, hop_length: int, fft_length: int) -> None:
         super().__init__()
-        self.window_length, self.hop_length = window_length, hop_length
-        self.register_buffer("window", torch.hann_window(window_length), persistent=False)
+        self.fft_length, self.hop_length = fft_length, hop_length
+        margin = (fft_length - window_length) // 2
+        window = F.pad(torch.hann_window(window_length), (margin, fft_length - window_length - margin))
+        self.register_buffer("window", window, persistent=False)
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
     def forward(self, signal: Tensor) -> Tensor:
         """signal: `[B, T]`, T a multiple of the hop -> complex `[B, T / hop, window / 2 + 1]`."""
-        margin = (self.window_length - self.hop_length) // 2
-        frames = F.pad(signal, (margin, margin)).unfold(1, self.window_length, self.hop_length)
+        margin = (self.fft_length - self.hop_length) // 2
+        frames = F.pad(signal, (margin, margin)).unfold(1, self.fft_length, self.hop_length)
         return torch.fft.rfft(frames * self.window)
 
 
 class InverseSTFT(nn.Module):
-    """Overlap-add of windowed frames, normalised by the sum of squared windows; F frames give F * hop samples.
+    """Overlap-add of windowed frames, normalised by the sum of both windows' product; F frames give F * hop samples.
 
     Frame f lies on samples from f * hop - (window - hop) / 2: an output sample needs frames at most
     (window - hop) / 2 samples later than its own hop.
@@ -88,11 +91,13 @@ class InverseSTFT(nn.Module):
     Args:
         window_length: samples, at least twice the hop; the FFT has the same length.
         hop_length: samples.
+        analysis: the window that the frames were cut out with; None for the same.
     """
 
     window: Tensor
+    analysis: Tensor
 
-    def __init__(self, window_length: int, hop_length: int) -> None:
+    def __init__(self, window_length: int, hop_length: int, analysis: Tensor | None = None) -> None:
         super().__init__()
         if window_length < 2 * hop_length or window_length % hop_length or (window_length - hop_length) % 2:
             raise ValueError(
@@ -100,7 +105,9 @@ class InverseSTFT(nn.Module):
                 "and differ from it by an even number"
             )
         self.window_length, self.hop_length = window_length, hop_length
-        self.register_buffer("window", torch.hann_window(window_length), persistent=False)
+        window = torch.hann_window(window_length)
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("analysis", window if analysis is None else analysis, persistent=False)
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
@@ -108,7 +115,7 @@ class InverseSTFT(nn.Module):
         """spectrum: complex `[B, F, window / 2 + 1]` -> `[B, 1, F * hop]`."""
         frames = torch.fft.irfft(spectrum, n=self.window_length, dim=-1) * self.window
         signal = self._overlap_add(frames)
-        envelope = self._overlap_add(self.window.square().expand(1, frames.shape[1], -1))
+        envelope = self._overlap_add((self.window * self.analysis).expand(1, frames.shape[1], -1))
         margin = (self.window_length - self.hop_length) // 2
         length = frames.shape[1] * self.hop_length
         return (signal / envelope.clamp_min(1e-3))[:, None, margin : margin + length]

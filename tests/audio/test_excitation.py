@@ -118,12 +118,19 @@ def test_without_a_voice_there_are_no_pulses_and_they_fade_over_a_frame():
     voiced = torch.zeros(1, 30)
     voiced[:, 10:20] = 1
     train = train_of(torch.full((1, 30), 100.0), voiced)[0]
-    assert not train[: 9 * HOP + HOP // 2].any()
-    assert not train[20 * HOP + HOP // 2 :].any()
-    assert train[9 * HOP + HOP // 2 + 1 : 10 * HOP].abs().max() < train.abs().max()
+    assert not train[: 10 * HOP].any()
+    assert not train[21 * HOP :].any()
+    assert 0 < train[10 * HOP : 10 * HOP + HOP // 3].abs().max() < 0.5 * train.abs().max()
+    assert 0 < train[21 * HOP - HOP // 3 : 21 * HOP].abs().max() < 0.5 * train.abs().max()
 
 
 def test_a_voice_begins_and_ends_with_its_own_pitch():
     f0 = torch.tensor([[300.0, 300.0, 100.0, 110.0, 300.0, 300.0]])
-    held = hold_f0(f0, torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0, 0.0]]))
-    assert held.tolist() == [[300.0, 100.0, 100.0, 110.0, 110.0, 300.0]]
+    voiced = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0, 0.0]])
+    held = hold_f0(f0, voiced)
+    assert held.tolist() == [[300.0, 300.0, 100.0, 110.0, 110.0, 300.0]]
+    cycles = pulse_cycles(held, voiced, HOP, RATE)[0]
+    step = cycles.diff()
+    rate = (step - step.round()) * RATE
+    torch.testing.assert_close(rate[2 * HOP : 3 * HOP - 1], torch.full((HOP - 1,), 100.0).double())
+    torch.testing.assert_close(rate[4 * HOP : 5 * HOP - 1], torch.full((HOP - 1,), 110.0).double())

@@ -74,7 +74,20 @@ def test_codes_change_no_sound_beyond_the_stated_context():
     frames = moved.nonzero()
     assert frames.min() >= 100 - right
     assert frames.max() <= 102 + left
-    assert model.decoder_context()[1] * HOP / RATE <= 0.06
+
+
+@pytest.mark.parametrize("fine_lookahead", [0, 1])
+def test_sound_looks_ahead_as_little_as_the_model_card_says(fine_lookahead):
+    model = source_model(fine_lookahead=fine_lookahead)
+    codes = some_codes(60)
+    earliest = []
+    for frame in range(20, 50, 3):
+        changed = codes.clone()
+        changed[..., frame:] = (changed[..., frame:] + 7) % 16
+        moved = (model.decode(codes) - model.decode(changed))[0, 0].abs() > 1e-6
+        earliest.append(frame * HOP - int(moved.nonzero()[0]))
+    # a frame of codes, fine frames, and from a pulse to the ends of the windows that hold it
+    assert max(earliest) <= HOP + 160 * fine_lookahead + 280
 
 
 def test_the_context_says_how_far_back_the_phase_of_a_pulse_reaches():

@@ -133,9 +133,7 @@ def tree(voices, **train_options):
             "latent_dim": 8,
             "encoder": {"kind": "log-mel", "channels": 16, "depth": 1},
             "quantizer": {"kind": "vq", "num_quantizers": 2, "codebook_size": 16},
-            "decoders": {
-                "fast": {"kind": "source", "channels": 24, "depth": 1, "fine_channels": 24, "fine_depth": 1}
-            },
+            "decoders": {"fast": {"kind": "source", "channels": 24, "depth": 1, "fine_channels": 24, "fine_depth": 1}},
         },
         "data": {
             "train": [{"path": str(voices)}],
@@ -153,8 +151,7 @@ def tree(voices, **train_options):
             "periodicity_weight": 1.0,
             "power_weight": 0.3,
         },
-        "train": {"max_steps": 6, "valid_every": 3, "save_every": 3, "log_every": 1, "warmup_steps": 2}
-        | train_options,
+        "train": {"max_steps": 6, "valid_every": 3, "save_every": 3, "log_every": 1, "warmup_steps": 2} | train_options,
     }
 
 
