@@ -25,12 +25,15 @@ class Adversary(nn.Module):
 
     Args:
         config: which discriminators, how many a step, and the weights of what they ask for.
+        sample_rate: Hz.
     """
 
-    def __init__(self, config: AdversarialConfig) -> None:
+    def __init__(self, config: AdversarialConfig, sample_rate: int) -> None:
         super().__init__()
         self.config = config
-        self.discriminators = build_discriminators(config.periods, config.windows, config.channels)
+        self.discriminators = build_discriminators(
+            config.periods, config.windows, config.mel_windows, config.channels, sample_rate
+        )
         self.balance = GradientBalance({"adversarial": config.adversarial_weight, "feature": config.feature_weight})
 
     def forward(

@@ -83,7 +83,8 @@ class AdversarialConfig(Config):
 
     Attributes:
         from_step: when they come in; warmup_steps: how long they learn alone then.
-        periods: samples, of a period discriminator each; windows: FFT sizes, of a spectrum discriminator each.
+        periods: samples, of a period discriminator each; windows: FFT sizes, of a spectrum discriminator each;
+            mel_windows: of one of mel spectrograms each.
         channels: of their first layers.
         per_step: how many of them are drawn at each step; None for all.
         crop_samples: length of the random piece of each segment that they judge; None for the whole.
@@ -95,6 +96,7 @@ class AdversarialConfig(Config):
     warmup_steps: int = 100
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     windows: tuple[int, ...] = (512, 1024, 2048)
+    mel_windows: tuple[int, ...] = ()
     channels: int = 16
     per_step: int | None = None
     crop_samples: int | None = None

@@ -1,5 +1,5 @@
-"""Discriminators of waveforms: by period (HiFi-GAN, arXiv 2010.05646) and by complex spectrum in bands (after EnCodec,
-arXiv 2210.13438, and DAC, arXiv 2306.06546).
+"""Discriminators of waveforms: by period (HiFi-GAN, arXiv 2010.05646), by complex spectrum in bands (after EnCodec,
+arXiv 2210.13438, and DAC, arXiv 2306.06546), and by patches of a mel spectrogram (after PatchGAN, arXiv 1611.07004).
 
 Each gives a list of feature maps, the last of which is its score: high where it hears a recording.
 """
@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
+
+from audiovq.layers import mel_filterbank
 
 LEAK = 0.1  # slope of the leaky ReLU under zero, as in HiFi-GAN
 # Edges of the bands as shares of half the sample rate (DAC): a filter for vowels need not serve fricatives.
@@ -101,7 +103,54 @@ class SpectrumDiscriminator(nn.Module):
         return [*maps, self.score(torch.cat(ends, dim=-1))]
 
 
-def build_discriminators(periods: Sequence[int], windows: Sequence[int], channels: int) -> nn.ModuleList:
-    """One discriminator for each period (samples) and each window (samples), with `channels` at their first layer."""
+class MelDiscriminator(nn.Module):
+    """Looks at formants: patches of a log-mel spectrogram, in which neither phases nor single harmonics of noise stand.
+
+    Args:
+        sample_rate: Hz.
+        window_length: samples of the window; a quarter is the hop.
+        channels: of the first layer; they double with each of the next two.
+    """
+
+    window: Tensor
+    bank: Tensor
+
+    NUM_MELS = 64
+    FLOOR = 1e-2  # of the magnitude of white noise at the level that waveforms are brought to
+
+    def __init__(self, sample_rate: int, window_length: int, channels: int) -> None:
+        super().__init__()
+        self.window_length = window_length
+        bank = mel_filterbank(sample_rate, window_length, self.NUM_MELS)
+        self.register_buffer("bank", bank / bank.sum(0, keepdim=True).clamp_min(1e-8), persistent=False)
+        self.register_buffer("window", torch.hann_window(window_length), persistent=False)
+        widths = [1, channels, 2 * channels, 4 * channels]
+        self.layers = nn.ModuleList(_conv(a, b, (5, 5), stride=(1, 2)) for a, b in pairwise(widths))
+        self.layers.append(_conv(widths[-1], widths[-1], (5, 3), stride=(2, 1)))
+        self.score = _conv(widths[-1], 1, (3, 3))
+
+    def forward(self, waveform: Tensor) -> list[Tensor]:
+        """waveform: `[B, 1, T]` -> feature maps `[B, C, frames, bands]`, the score last, with C = 1."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            hop = self.window_length // 4
+            spectrum = torch.stft(
+                waveform.squeeze(1).float(), self.window_length, hop, window=self.window, normalized=True,
+                return_complex=True,
+            )  # fmt: skip
+            magnitude = torch.view_as_real(spectrum).square().sum(-1).add(1e-9).sqrt().transpose(1, 2)
+            x = (magnitude @ self.bank).clamp_min(self.FLOOR).log().unsqueeze(1)
+        maps, x = [], x.contiguous(memory_format=torch.channels_last)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), LEAK)
+            maps.append(x)
+        return [*maps, self.score(x)]
+
+
+def build_discriminators(
+    periods: Sequence[int], windows: Sequence[int], mel_windows: Sequence[int], channels: int, sample_rate: int
+) -> nn.ModuleList:
+    """One discriminator for each period and each window (samples), with `channels` at their first layer."""
     by_period = [PeriodDiscriminator(period, channels) for period in periods]
-    return nn.ModuleList([*by_period, *(SpectrumDiscriminator(window, channels) for window in windows)])
+    by_spectrum = [SpectrumDiscriminator(window, channels) for window in windows]
+    by_mel = [MelDiscriminator(sample_rate, window, channels) for window in mel_windows]
+    return nn.ModuleList([*by_period, *by_spectrum, *by_mel])

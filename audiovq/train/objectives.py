@@ -42,7 +42,7 @@ class SpectralObjective(nn.Module):
         self.perceptual = PerceptualLoss(sample_rate, [n for n in ("loudness", "envelope") if self.weights[n]])
         self.power = PowerLoss(sample_rate)
         self.periodicity = PeriodicityLoss(sample_rate)
-        self.adversary = Adversary(config.adversarial) if config.adversarial else None
+        self.adversary = Adversary(config.adversarial, sample_rate) if config.adversarial else None
 
     def forward(self, model: AudioVQVAE, batch: Batch, step: int) -> tuple[dict[str, Tensor], VQOutput | None]:
         """Terms `loss`, `mel`, `linear`, of the losses that have a weight, of pitch where the decoder has a source, in

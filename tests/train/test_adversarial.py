@@ -1,5 +1,7 @@
 """Discriminators, their losses, and how what they ask for is weighed."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from audiovq.audio import AudioVQVAE
 from audiovq.errors import ConfigError
 from audiovq.train.adversarial import Adversary, GradientBalance, feature_loss, frozen, hinge_loss
 from audiovq.train.config import AdversarialConfig, parse_config
-from audiovq.train.discriminators import PeriodDiscriminator, SpectrumDiscriminator
+from audiovq.train.discriminators import MelDiscriminator, PeriodDiscriminator, SpectrumDiscriminator
 from audiovq.train.objectives import build_objective
 from audiovq.train.run import train
 
@@ -54,7 +56,10 @@ def test_a_spectrum_discriminator_hears_its_bands_apart(waveform):
     assert maps[-1].shape[1] == 1
 
 
-@pytest.mark.parametrize(("kind", "size"), [(PeriodDiscriminator, 3), (SpectrumDiscriminator, 64)])
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [(PeriodDiscriminator, 3), (SpectrumDiscriminator, 64), (partial(MelDiscriminator, 16000), 256)],
+)
 def test_a_discriminator_learns_to_tell_tones_from_noise(kind, size):
     discriminator = kind(size, 4)
     optimizer = torch.optim.Adam(discriminator.parameters(), 1e-2)
@@ -114,7 +119,7 @@ def test_one_odd_batch_does_not_outweigh_the_reconstruction():
 
 
 def setup_of(waveform, **changes):
-    adversary = Adversary(AdversarialConfig(**SMALL | changes))
+    adversary = Adversary(AdversarialConfig(**SMALL | changes), 16000)
     decoder = nn.Conv1d(1, 1, 5, padding=2)
     output = decoder(waveform)
     return adversary, decoder, output, (output - waveform).abs().mean()
@@ -155,7 +160,7 @@ def test_discriminators_first_learn_alone(waveform):
 
 
 def test_they_judge_at_one_level(waveform):
-    adversary = Adversary(AdversarialConfig(**SMALL))
+    adversary = Adversary(AdversarialConfig(**SMALL), 16000)
     output = waveform.roll(3, -1)
     loud, soft = adversary._pieces(waveform, output), adversary._pieces(0.01 * waveform, 0.01 * output)
     for a, b in zip(loud, soft, strict=True):
