@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 LOWEST := build/venv-lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format test-slow test-lowest clean
+.PHONY: help venv judges demo test lint format test-slow test-lowest clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -27,6 +27,12 @@ $(STAMP): pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python encodec transformers 2>/dev/null || \
 	  echo 'encodec and transformers were not installed: the importers are tested on state dicts written by hand only.'
 	@touch $@
+
+# distillmos asks for torchaudio, which may not load beside the torch that is here, and does without it.
+judges: venv  ## try to install the judges of `audiovq evaluate codec --judges`
+	@mkdir -p build && echo "torchaudio; sys_platform == 'none'" > build/no-torchaudio.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --override build/no-torchaudio.txt --editable '.[eval,judges]' || \
+	  echo 'some judges were not installed: evaluate leaves them out, and says so.'
 
 demo: venv  ## encode and decode the packaged sample with the bundled model
 	$(BIN)/audiovq demo --out build/demo
