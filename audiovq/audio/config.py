@@ -103,6 +103,7 @@ class SourceDecoderConfig(Config):
     expansion: int = 3
     lookahead: int = 1
     fine_lookahead: int = 0
+    phase: Literal["zero", "minimum"] = "zero"
     sharpening: float = Field(0.0, ge=0, le=2)
 
 

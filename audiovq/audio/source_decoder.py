@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ class SourceDecoder(FeedForwardDecoder):
         latent_dim: channels of z_q.
         sample_rate: Hz.
         window_length: samples of a spectrum; spectra_per_frame: spectra per fine frame, whose hop it divides.
+        phase: of the filters: zero, or the least that their magnitudes allow, as a vocal tract has it.
         sharpening: how far the envelope's formants are raised in decoding; 0 for not at all.
         network: see `FeedForwardDecoder`.
     """
@@ -66,6 +67,7 @@ class SourceDecoder(FeedForwardDecoder):
         sample_rate: int,
         window_length: int,
         spectra_per_frame: int,
+        phase: Literal["zero", "minimum"],
         sharpening: float,
         **network: Any,
     ) -> None:
@@ -78,11 +80,11 @@ class SourceDecoder(FeedForwardDecoder):
         self.pitch_head = nn.Sequential(
             nn.Linear(width, PITCH_CHANNELS), nn.GELU(), nn.Linear(PITCH_CHANNELS, F0_BINS + 1)
         )
-        self.filter = SourceFilter(sample_rate, window_length, self.frame_length // spectra_per_frame)
+        self.filter = SourceFilter(sample_rate, window_length, self.frame_length // spectra_per_frame, phase)
         self.sharpening = sharpening
         left, right = self.context_frames
-        phase = -(-round(PHASE_SECONDS * sample_rate) // self.hop_length) + 1
-        self.context_frames = (left + phase, right)
+        memory = -(-round(PHASE_SECONDS * sample_rate) // self.hop_length) + 1
+        self.context_frames = (left + memory, right)
         self._start_as_speech()
 
     @property
@@ -132,15 +134,19 @@ class SourceFilter(nn.Module):
     Args:
         sample_rate: Hz.
         window_length, hop_length: samples of a spectrum and between two.
+        phase: zero or minimum.
     """
 
     smoothing: Tensor
 
     MAX_LOG_ENVELOPE = 6.0  # nats
 
-    def __init__(self, sample_rate: int, window_length: int, hop_length: int) -> None:
+    def __init__(
+        self, sample_rate: int, window_length: int, hop_length: int, phase: Literal["zero", "minimum"] = "zero"
+    ) -> None:
         super().__init__()
         self.hop_length = hop_length
+        self.phase = phase
         # a shorter window on the sources: their look-ahead is less, and the filters' tails fit into the FFT
         self.stft = STFT(window_length * 3 // 4, hop_length, window_length)
         self.inverse_stft = InverseSTFT(window_length, hop_length, self.stft.window)
@@ -149,7 +155,8 @@ class SourceFilter(nn.Module):
 
     def forward(self, controls: Controls, train: Tensor, voiced: Tensor, noise: Tensor) -> Tensor:
         """train, noise: `[B, T]` of unit power; voiced: `[B, F]` -> `[B, 1, T]`."""
-        envelope = controls.log_envelope.clamp_max(self.MAX_LOG_ENVELOPE).exp()
+        log_envelope = controls.log_envelope.clamp_max(self.MAX_LOG_ENVELOPE)
+        envelope = minimum_phase(log_envelope) if self.phase == "minimum" else log_envelope.exp()
         power = controls.periodic.sigmoid()
         # as the pulses fade in and out over a frame, noise takes their place
         frame = noise.shape[1] // voiced.shape[1]
@@ -163,6 +170,19 @@ class SourceFilter(nn.Module):
         top = log_envelope.amax(-1, keepdim=True)
         before, after = (((2 * (x - top)).exp() @ self.smoothing).clamp_min(1e-9).log() for x in (log_envelope, sharp))
         return sharp + (before - after) / 2
+
+
+def minimum_phase(log_magnitude: Tensor) -> Tensor:
+    """The spectrum of that magnitude, in nats, whose energy comes as early as it can: `[..., bins]`, complex.
+
+    By the cepstrum, folded to its causal half (Oppenheim and Schafer).
+    """
+    size = 2 * (log_magnitude.shape[-1] - 1)
+    fold = torch.zeros(size, device=log_magnitude.device)
+    fold[0] = fold[size // 2] = 1
+    fold[1 : size // 2] = 2
+    spectrum = torch.fft.rfft(torch.fft.irfft(log_magnitude, size) * fold)
+    return torch.polar(log_magnitude.exp(), spectrum.imag)
 
 
 def smoothing_matrix(bins: int, reach: int) -> Tensor:

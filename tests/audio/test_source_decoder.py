@@ -8,7 +8,7 @@ import torch
 from audiovq.audio import Place
 from audiovq.audio.config import AudioModelConfig
 from audiovq.audio.excitation import PHASE_SECONDS, Pulses, pulse_cycles
-from audiovq.audio.source_decoder import F0_BINS, Controls, SourceFilter, decode_pitch, smoothing_matrix
+from audiovq.audio.source_decoder import F0_BINS, Controls, SourceFilter, decode_pitch, minimum_phase, smoothing_matrix
 
 from .conftest import make_model
 
@@ -217,3 +217,13 @@ def test_fine_frames_must_be_those_that_pitch_is_tracked_in():
 
 def test_a_place_is_made_for_a_piece():
     assert replace(Place(seed=3), first_frame=9) == Place(3, 9)
+
+
+def test_a_filter_of_minimum_phase_has_its_magnitude_and_comes_early():
+    log_magnitude = torch.cos(torch.arange(161) / 25)[None]
+    spectrum = minimum_phase(log_magnitude)
+    torch.testing.assert_close(spectrum.abs().log(), log_magnitude)
+    early = torch.fft.irfft(spectrum)[0].square()
+    even = torch.fft.irfft(log_magnitude.exp())[0].square()
+    assert early[:20].sum() > 0.99 * early.sum()  # zero phase has half of it before the pulse, at the end
+    assert even[-20:].sum() > 0.05 * even.sum()
