@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Spectrograms of a recording and of what a model makes of it at several bitrates: the picture in a model card.
+"""Spectrograms of a recording and of what codecs make of it, one over the other: the picture in a model card.
 
-plot_spectrograms.py RECORDING PICTURE.png [--model NAME] [--bitrates 500 1000 2000] [--seconds 4]
+plot_spectrograms.py RECORDING PICTURE.png [--model NAME] [--bitrates 500 1000 2000] [--row TITLE=SOUND] [--seconds 4]
+
+Rows: the original, those of --row (sound files of the same recording, as other codecs or other weights decoded it), and
+the model's at each bitrate.
 """
 
 import argparse
@@ -11,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from audiovq.codec import Codec
-from audiovq.data.audio import read_audio
+from audiovq.data.audio import read_audio, resample
 
 
 def main() -> None:
@@ -20,15 +23,21 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--model", default="speech-16k")
     parser.add_argument("--bitrates", type=float, nargs="+", default=[500, 1000, 2000], help="bits/s")
+    parser.add_argument("--row", action="append", default=[], metavar="TITLE=SOUND", help="a sound file beside them")
     parser.add_argument("--seconds", type=float, default=4.0, help="of the recording, from its start")
     options = parser.parse_args()
 
     codec = Codec.from_pretrained(options.model)
-    waveform, rate = read_audio(options.recording)
-    waveform = waveform[:1, : round(options.seconds * rate)]
-    sounds = {"original": waveform[0]}
+    rate = codec.sample_rate
+    count = round(options.seconds * rate)
+    waveform = mono(options.recording, rate)
+    sounds = {"original": waveform[:count]}
+    for row in options.row:
+        title, _, path = row.partition("=")
+        sounds[title] = mono(Path(path), rate)[:count]
     for bitrate in options.bitrates:
-        sounds[f"{bitrate / 1000:g} kbit/s"] = codec.decode(codec.encode(waveform, rate, bitrate=bitrate))[0]
+        decoded = codec.decode(codec.encode(waveform, rate, bitrate=bitrate))[0]
+        sounds[f"{codec.name} {bitrate / 1000:g}k"] = decoded[:count]
 
     figure = Figure(figsize=(9, 2.1 * len(sounds)), dpi=60)
     for axes, (title, sound) in zip(
@@ -39,6 +48,12 @@ def main() -> None:
     axes.set_xlabel("seconds")
     figure.tight_layout()
     figure.savefig(options.picture)
+
+
+def mono(path: Path, rate: int) -> np.ndarray:
+    """The first channel at `rate` Hz."""
+    waveform, own_rate = read_audio(path)
+    return resample(waveform[:1], own_rate, rate)[0]
 
 
 if __name__ == "__main__":
