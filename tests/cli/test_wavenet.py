@@ -117,6 +117,13 @@ def test_seed_and_precision_reach_the_decoder(run, codes, wavenet, tmp_path):
     assert len(set(sounds(tmp_path).values())) >= 2
 
 
+def test_a_shift_of_pitch_without_a_source_is_one_clear_line(run, codes, wavenet, tmp_path):
+    done = run("decode", codes / "0.codes", tmp_path / "a.wav", "--pitch-shift", "2", "--decoder", "wavenet")
+    assert done.exit_code == 1
+    assert "leave --pitch-shift out" in done.stderr
+    assert not (tmp_path / "a.wav").exists()
+
+
 def test_a_precision_for_a_feed_forward_decoder_is_one_clear_line(run, wav, model, tmp_path):
     assert run("encode", wav, tmp_path / "a.codes", "--model", model).exit_code == 0
     done = run("decode", tmp_path / "a.codes", tmp_path / "a.wav", "--precision", "int8")
