@@ -16,6 +16,7 @@ from audiovq.audio.frame_decoder import FrameDecoder
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.source_decoder import SourceDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
+from audiovq.quantize.config import groups_and_levels
 
 
 def build_encoder(config: AudioModelConfig) -> WaveformEncoder | LogMelEncoder:
@@ -46,7 +47,12 @@ def build_decoders(config: AudioModelConfig) -> dict[str, WaveNetDecoder | FeedF
             options["likelihood"] = build_likelihood(part.likelihood, part.channels)
             decoders[name] = WaveNetDecoder(config.latent_dim, **options)
         elif isinstance(part, SourceDecoderConfig):
-            decoders[name] = SourceDecoder(config.latent_dim, sample_rate=config.sample_rate, **options)
+            decoders[name] = SourceDecoder(
+                config.latent_dim,
+                sample_rate=config.sample_rate,
+                num_quantizers=groups_and_levels(config.quantizer, config.latent_dim)[1],
+                **options,
+            )
         else:
             decoders[name] = FrameDecoder(config.latent_dim, **options)
     return decoders

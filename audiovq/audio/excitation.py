@@ -31,12 +31,14 @@ class Place:
         first_frame: frames of codes before the piece.
         channels: of each item of the batch, the number of its noise; None for 0 in all.
         pitch_shift: semitones.
+        num_levels: of the codes; None for all.
     """
 
     seed: int = 0
     first_frame: int = 0
     channels: Sequence[int] | None = None
     pitch_shift: float = 0.0
+    num_levels: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -176,7 +177,7 @@ class AudioVQVAE(nn.Module):
             length = codes.shape[-1] * self.hop_length
             uniforms = torch.rand(len(codes), length, dtype=torch.float64, generator=generator)
             return sampler.sample(sampler.condition(z_q, vector), uniforms.to(z_q.device))[0]
-        return module(z_q, vector, place)
+        return module(z_q, vector, replace(place or Place(), num_levels=codes.shape[1]))
 
     def frame_mask(self, num_samples: Tensor, frames: int) -> Tensor:
         """True for frames that hold at least one of `num_samples` `[B]` samples: `[B, frames]`."""

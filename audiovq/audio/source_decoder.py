@@ -30,7 +30,7 @@ from audiovq.layers import STFT, InverseSTFT
 F0_STEP = 0.5  # semitones between two bins of the F0 head
 F0_BINS = math.ceil(12 / F0_STEP * math.log2(F0_MAX / F0_MIN)) + 1
 PITCH_CHANNELS = 128
-SMOOTHING_HZ = 1000.0  # to either side: what of an envelope is its slope, and what its formants
+SMOOTHING_HZ = 1600.0  # to either side: what of an envelope is its slope, and what its formants
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,25 @@ class SourceDecoder(FeedForwardDecoder):
     Args:
         latent_dim: channels of z_q.
         sample_rate: Hz.
+        num_quantizers: levels of codes.
         window_length: samples of a spectrum; spectra_per_frame: spectra per fine frame, whose hop it divides.
         phase: of the filters: zero, or the least that their magnitudes allow, as a vocal tract has it.
         sharpening: how far the envelope's formants are raised in decoding; 0 for not at all.
         network: see `FeedForwardDecoder`.
+
+    Attributes:
+        balance: `[num_quantizers, bins]`, nats that are added to the envelope in decoding so many levels. Zeros, unless
+            a finished model was given others: the fewer the codes, the softer is what is not sure.
     """
+
+    balance: Tensor
 
     def __init__(
         self,
         latent_dim: int,
         *,
         sample_rate: int,
+        num_quantizers: int,
         window_length: int,
         spectra_per_frame: int,
         phase: Literal["zero", "minimum"],
@@ -82,6 +90,7 @@ class SourceDecoder(FeedForwardDecoder):
         )
         self.filter = SourceFilter(sample_rate, window_length, self.frame_length // spectra_per_frame, phase)
         self.sharpening = sharpening
+        self.register_buffer("balance", torch.zeros(num_quantizers, self.bins))
         left, right = self.context_frames
         memory = -(-round(PHASE_SECONDS * sample_rate) // self.hop_length) + 1
         self.context_frames = (left + memory, right)
@@ -113,9 +122,10 @@ class SourceDecoder(FeedForwardDecoder):
         """The network's own pulses, and the place's noise."""
         place = place or Place()
         controls = self.controls(z_q, speaker)
+        envelope = controls.log_envelope
         if self.sharpening:
-            sharp = self.filter.sharpen(controls.log_envelope, self.sharpening)
-            controls = replace(controls, log_envelope=sharp)
+            envelope = self.filter.sharpen(envelope, self.sharpening)
+        controls = replace(controls, log_envelope=envelope + self.balance[(place.num_levels or 0) - 1])
         noise = noise_at(place, len(z_q), self.hop_length, z_q.shape[-1] * self.hop_length, z_q.device)
         return self.synthesize(controls, self.pulses(controls, place), noise)
 
@@ -165,7 +175,7 @@ class SourceFilter(nn.Module):
         return self.inverse_stft(envelope * (power.sqrt() * self.stft(train) + noisy * self.stft(noise)))
 
     def sharpen(self, log_envelope: Tensor, strength: float) -> Tensor:
-        """Deviations from the mean over 1 kHz to either side times 1 + strength; the power over that band is kept."""
+        """Deviations from the mean over `SMOOTHING_HZ` to either side times 1 + strength; the power there is kept."""
         sharp = log_envelope + strength * (log_envelope - log_envelope @ self.smoothing)
         top = log_envelope.amax(-1, keepdim=True)
         before, after = (((2 * (x - top)).exp() @ self.smoothing).clamp_min(1e-9).log() for x in (log_envelope, sharp))

@@ -123,6 +123,8 @@ class SpectralConfig(Config):
         analysis_weight: weight of the distance of what the encoder makes of output and input; for a model whose codes
             are fixed.
         pitch_weight: weight of F0 and voicing, for a decoder with a source.
+        depth_weights: how often 1, 2, ... levels of fixed codes are drawn; None for as often as the quantizer's level
+            dropout.
         vq_weight: weight of the quantizer's loss.
         quantize_from_step: before it the decoder is fed z_e, and the quantizer rests.
         bypass: share of the batch that is fed z_e instead of z_q afterwards.
@@ -144,6 +146,7 @@ class SpectralConfig(Config):
     periodicity_weight: float = Field(0.0, ge=0)
     analysis_weight: float = Field(0.0, ge=0)
     pitch_weight: float = Field(0.1, ge=0)
+    depth_weights: list[float] | None = None
     vq_weight: float = 1.0
     quantize_from_step: int = 0
     bypass: float = 0.0

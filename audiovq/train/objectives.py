@@ -50,7 +50,10 @@ class SpectralObjective(nn.Module):
         """
         waveform = batch["waveform"]
         vq: VQOutput | None = None
-        z = z_e = fixed_latents(model, waveform, self.training) if self.fixed_codes else model.encoder(waveform)
+        if self.fixed_codes:
+            z = z_e = fixed_latents(model, waveform, self.training, self.config.depth_weights)
+        else:
+            z = z_e = model.encoder(waveform)
         if not self.fixed_codes and _quantizes(self, model, step, self.config.quantize_from_step):
             vq = model.quantizer(z_e, model.frame_mask(batch["num_samples"], z_e.shape[-1]))
             z = vq.z_q
@@ -157,14 +160,18 @@ def _quantizes(objective: nn.Module, model: AudioVQVAE, step: int, from_step: in
 @torch.no_grad()
 @torch.autocast("cpu", enabled=False)
 @torch.autocast("cuda", enabled=False)
-def fixed_latents(model: AudioVQVAE, waveform: Tensor, training: bool) -> Tensor:
+def fixed_latents(
+    model: AudioVQVAE, waveform: Tensor, training: bool, depth_weights: Sequence[float] | None = None
+) -> Tensor:
     """z_q `[B, D, F]` of a model whose codes are fixed, exactly as a decoder of those codes gets it.
 
-    In training each item keeps its first n levels, n drawn as the quantizer's level dropout says: a decoder that is
-    added later learns every bitrate too.
+    In training each item keeps its first n levels, n drawn by `depth_weights`, or as the quantizer's level dropout
+    says: a decoder that is added later learns every bitrate too.
     """
     codes = model.encode(waveform.float())
     weights = getattr(model.quantizer, "level_weights", None)  # only a stack of levels has them
+    if depth_weights is not None:
+        weights = torch.tensor(depth_weights)
     if training and weights is not None:
         depths = torch.multinomial(weights, len(codes), replacement=True).to(codes.device) + 1
         levels = torch.arange(codes.shape[1], device=codes.device)

@@ -227,3 +227,13 @@ def test_a_filter_of_minimum_phase_has_its_magnitude_and_comes_early():
     even = torch.fft.irfft(log_magnitude.exp())[0].square()
     assert early[:20].sum() > 0.99 * early.sum()  # zero phase has half of it before the pulse, at the end
     assert even[-20:].sum() > 0.05 * even.sum()
+
+
+def test_the_balance_of_so_many_levels_is_added_to_the_envelope():
+    model = source_model()
+    codes = some_codes(40)
+    before = [model.decode(codes[:, :q]) for q in (1, 2)]
+    model.decoder().balance[0] = 0.5
+    after = [model.decode(codes[:, :q]) for q in (1, 2)]
+    torch.testing.assert_close(after[1], before[1])
+    torch.testing.assert_close(after[0], before[0] * torch.tensor(0.5).exp(), atol=1e-6, rtol=1e-4)
