@@ -30,7 +30,7 @@ from audiovq.layers import STFT, InverseSTFT
 F0_STEP = 0.5  # semitones between two bins of the F0 head
 F0_BINS = math.ceil(12 / F0_STEP * math.log2(F0_MAX / F0_MIN)) + 1
 PITCH_CHANNELS = 128
-SMOOTHING_HZ = 1600.0  # to either side: what of an envelope is its slope, and what its formants
+SMOOTHING_HZ = 1000.0  # to either side: what of an envelope is its slope, and what its formants
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def summarize_bands(files: Sequence[Array]) -> dict[str, float]:
     """Means over files: `periodicity_1000` and so on, `level_db_50` and so on, and `line`: the strongest of the lines
     in the mean spectrum over the median of 25 Hz about it."""
     table = np.stack(files)
-    periodicity = np.nanmean(table[:, :3], axis=0)
+    voiced = table[~np.isnan(table[:, 0]), :3]  # of the files that have a voice
+    periodicity = voiced.mean(axis=0) if len(voiced) else np.full(3, np.nan)
     levels = table[:, 3:7].mean(axis=0)
     named = {f"periodicity_{low}": float(v) for (low, _), v in zip(PERIODICITY_BANDS, periodicity, strict=True)}
     named |= {f"level_db_{low}": float(v) for (low, _), v in zip(LEVEL_BANDS, levels, strict=True)}

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.bitstream.packing import pack, unpack
 from audiovq.evaluate.metrics import Waveform
 from audiovq.evaluate.roundtrip import Coder
 
@@ -26,22 +25,27 @@ LYRA_FILES = ("soundstream_encoder", "quantizer", "lyragan")
 def coded(
     name: str,
     rate: int,
-    bits: Sequence[int],
+    levels: int,
+    width: int,
     analyse: Callable[[Waveform], Codes],
     synthesize: Callable[[Codes], Waveform],
 ) -> Coder:
-    """A codec of codes `[levels, F]`, `bits` wide by level, as one that writes files of those bits."""
+    """A codec of codes `[levels, F]` of `width` bits, as one that writes files of those bits and a count of frames."""
+    places = np.arange(width)[::-1]
 
     def encode(waveform: Waveform, speaker: str) -> bytes:
         codes = analyse(waveform)
-        return codes.shape[1].to_bytes(4, "little") + pack(codes, bits)
+        bits = (codes.T[..., None] >> places) & 1
+        return codes.shape[1].to_bytes(4, "little") + np.packbits(bits.astype(np.uint8)).tobytes()
 
     def decode(data: bytes) -> Waveform:
         frames = int.from_bytes(data[:4], "little")
-        return synthesize(unpack(data[4:], bits, frames))
+        bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=4), count=frames * levels * width)
+        codes = bits.reshape(frames, levels, width).astype(np.int64) @ (1 << places)
+        return synthesize(codes.T)
 
     def payload_bits(data: bytes) -> int:
-        return int.from_bytes(data[:4], "little") * sum(bits)
+        return int.from_bytes(data[:4], "little") * levels * width
 
     return Coder(name, rate, encode, decode, payload_bits, "a count of frames", exact=False)
 
@@ -83,7 +87,7 @@ def lyra(mode: str, folder: Path) -> Coder:
             hops.append(decoder(input_audio=features)["output_0"].reshape(-1))
         return np.concatenate(hops).astype(np.float32)
 
-    return coded(f"Lyra 2 {mode}k", LYRA_RATE, [LYRA_BITS] * levels, analyse, synthesize)
+    return coded(f"Lyra 2 {mode}k", LYRA_RATE, levels, LYRA_BITS, analyse, synthesize)
 
 
 def from_transformers(kind: str, mode: str, folder: Path) -> Coder:
@@ -126,7 +130,7 @@ def from_transformers(kind: str, mode: str, folder: Path) -> Coder:
         return np.asarray(found.audio_values.reshape(-1).numpy(), np.float32)
 
     name = f"{classes[kind].removesuffix('Model')} {mode}k"
-    return coded(name, int(config.sampling_rate), [width] * levels, analyse, synthesize)
+    return coded(name, int(config.sampling_rate), levels, width, analyse, synthesize)
 
 
 def _strides(config: Any) -> Sequence[int]:

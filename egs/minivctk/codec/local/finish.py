@@ -4,7 +4,7 @@
     local/finish.py MODEL DATA OUT --sharpening 0.3 --tolerance-db 1.2
 
 A sharpened envelope, and a decoder that is not sure of what it says, are softer than the recording in some bands, the
-more so the fewer levels of codes it is given. For each number of levels, what the mean power of a bin lacks beyond the
+more so the fewer levels of codes it is given. For each number of levels, what the mean power about a bin lacks over the
 tolerance, over the utterances of DATA (a data directory or a pack), is added to the envelope (`SourceDecoder.balance`).
 No weight is touched.
 """
@@ -22,7 +22,7 @@ from audiovq.audio import AudioVQVAE, SourceDecoder
 from audiovq.audio.source_decoder import smoothing_matrix
 from audiovq.data.corpus import open_corpus
 
-SMOOTHING_BINS = 6
+SMOOTHING_BINS = 10  # about a bin: powers are compared over a band, in which what is loud counts
 NATS_PER_DB = math.log(10) / 20
 
 
@@ -65,7 +65,8 @@ def measure(model: AudioVQVAE, decoder: SourceDecoder, sounds: list[Tensor], lev
         whole = sound.shape[-1] // decoder.filter.hop_length * decoder.filter.hop_length
         for row, signal in enumerate((sound, output)):
             totals[row] += decoder.filter.stft(signal[:, 0, :whole]).abs().square().double().sum((0, 1))
-    return (0.5 * (totals[0] / totals[1]).log()).float() @ smoothing_matrix(decoder.bins, SMOOTHING_BINS)
+    totals = totals @ smoothing_matrix(decoder.bins, SMOOTHING_BINS).double()
+    return (0.5 * (totals[0] / totals[1]).log()).float()
 
 
 if __name__ == "__main__":
