@@ -28,10 +28,11 @@ $(STAMP): pyproject.toml
 	  echo 'encodec and transformers were not installed: the importers are tested on state dicts written by hand only.'
 	@touch $@
 
-# distillmos asks for torchaudio, which may not load beside the torch that is here, and does without it.
+# Left out of what the judges ask for: torchaudio, which may not load beside the torch that is here; a back-port of typing;
+# and webrtcvad, which needs a compiler and has wheels under another name.
 judges: venv  ## try to install the judges of `audiovq evaluate codec --judges`
-	@mkdir -p build && echo "torchaudio; sys_platform == 'none'" > build/no-torchaudio.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --override build/no-torchaudio.txt --editable '.[eval,judges]' || \
+	@mkdir -p build && printf "%s; sys_platform == 'none'\n" torchaudio typing webrtcvad > build/not-for-judges.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --override build/not-for-judges.txt --editable '.[eval,judges]' || \
 	  echo 'some judges were not installed: evaluate leaves them out, and says so.'
 
 demo: venv  ## encode and decode the packaged sample with the bundled model
