@@ -11,9 +11,10 @@ from audiovq.layers import ConvNeXtStack
 
 
 class FeedForwardDecoder(nn.Module):
-    """z_q and speaker to waveform: ConvNeXt blocks at the rate of frames, a kind of sound made of their features.
+    """z_q and speaker to waveform: ConvNeXt blocks at the rate of frames, then what a kind adds.
 
-    Sound at a place is a function of the codes within `context_frames`, and of the place.
+    A kind makes sound of `features`: it defines `forward` and `last_layer`. Sound at a place is a function of the codes
+    within `context_frames`, and of the place.
 
     Args:
         latent_dim: channels of z_q.
