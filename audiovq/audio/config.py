@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from audiovq.audio.pitch import FRAMES_PER_SECOND
 from audiovq.config import Config
 from audiovq.quantize.config import QuantizerConfig, groups_and_levels
 
@@ -142,7 +143,7 @@ class AudioModelConfig(Config):
         for name, part in self.decoders.items():
             if (
                 isinstance(part, SourceDecoderConfig)
-                and self.encoder.hop_length * 100 != part.upsample * self.sample_rate
+                and self.encoder.hop_length * FRAMES_PER_SECOND != part.upsample * self.sample_rate
             ):
                 raise ValueError(f"decoders.{name}: upsample must give fine frames of 10 ms, as pitch is tracked in")
         groups, levels = groups_and_levels(self.quantizer, self.latent_dim)

@@ -45,7 +45,7 @@ class FeedForwardDecoder(nn.Module):
         kernel_size: int,
         expansion: int,
         lookahead: int,
-        fine_lookahead: int = 0,
+        fine_lookahead: int,
         window_length: int,
         speaker_dim: int = 0,
     ) -> None:

@@ -26,7 +26,7 @@ class FrameDecoder(FeedForwardDecoder):
     MAX_LOG_MAGNITUDE = 6.0  # nats; over any bin of a full-scale signal: a sine's peak is half the window's sum
 
     def __init__(self, latent_dim: int, *, window_length: int, **network: Any) -> None:
-        super().__init__(latent_dim, window_length=window_length, **network)
+        super().__init__(latent_dim, window_length=window_length, fine_lookahead=0, **network)
         self.head = nn.Linear(network["fine_channels"], 2 * (window_length // 2 + 1))
         self.inverse_stft = InverseSTFT(window_length, self.hop_length // self.upsample)
 

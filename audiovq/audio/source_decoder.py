@@ -120,13 +120,16 @@ class SourceDecoder(FeedForwardDecoder):
 
     def forward(self, z_q: Tensor, speaker: Tensor | None = None, place: Place | None = None) -> Tensor:
         """The network's own pulses, and the place's noise."""
-        place = place or Place()
-        controls = self.controls(z_q, speaker)
+        return self.speak(self.controls(z_q, speaker), place or Place())
+
+    def speak(self, controls: Controls, place: Place) -> Tensor:
+        """Waveform `[B, 1, T]` of what the network asks for, sharpened and balanced, as at that place."""
         envelope = controls.log_envelope
         if self.sharpening:
             envelope = self.filter.sharpen(envelope, self.sharpening)
         controls = replace(controls, log_envelope=envelope + self.balance[(place.num_levels or 0) - 1])
-        noise = noise_at(place, len(z_q), self.hop_length, z_q.shape[-1] * self.hop_length, z_q.device)
+        batch, frames = controls.pitch.shape[:2]
+        noise = noise_at(place, batch, self.hop_length, frames * self.frame_length, envelope.device)
         return self.synthesize(controls, self.pulses(controls, place), noise)
 
     @torch.no_grad()
@@ -152,7 +155,7 @@ class SourceFilter(nn.Module):
     MAX_LOG_ENVELOPE = 6.0  # nats
 
     def __init__(
-        self, sample_rate: int, window_length: int, hop_length: int, phase: Literal["zero", "minimum"] = "zero"
+        self, sample_rate: int, window_length: int, hop_length: int, phase: Literal["zero", "minimum"]
     ) -> None:
         super().__init__()
         self.hop_length = hop_length

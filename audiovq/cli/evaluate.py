@@ -213,12 +213,12 @@ def _measures(
 ) -> tuple[list[Metric], list[Tally], list[str]]:
     """Metrics and judges, tables of their own, and a line for each judge that can't be had."""
     from audiovq.evaluate.metrics import metrics_for
-    from audiovq.evaluate.quality_judges import quality_metrics
-    from audiovq.evaluate.tally import bands_tally, can_tally, words_tally
+    from audiovq.evaluate.quality_judges import RATE, quality_metrics
+    from audiovq.evaluate.tally import bands_tally, words_tally
 
     names = [name.strip() for name in (judges or "").split(",") if name.strip()]
     metrics = list(metrics_for(rate))
-    if not can_tally(rate):
+    if rate != RATE:
         return metrics, [], [f"judges and bands: they hear 16000 Hz, and this model's rate is {rate}"] if names else []
     tallies, asked = [bands_tally()], [name for name in names if name != "words"]
     found, left_out = quality_metrics(asked, nisqa) if asked else ([], [])

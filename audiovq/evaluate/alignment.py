@@ -6,6 +6,7 @@ removed before anything else is measured.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +28,7 @@ def lag_ms(reference: NDArray[np.float32], output: NDArray[np.float32], rate: in
     that invents its phases, where the log-energies of six bands do (20 ms windows every ms). ValueError if that is at
     the end of the range, or if one of the signals does not vary, as silence does not.
     """
-    return 1000 * _find_lag(reference, output, rate)[0] / rate
+    return 1000 * _lag(reference, output, rate)[0] / rate
 
 
 def aligned(
@@ -38,7 +39,7 @@ def aligned(
     As they are if no lag can be found, or if it is found by energies and no more than their 2 ms.
     """
     try:
-        lag, exact = _find_lag(reference, output, rate)
+        lag, exact = _lag(reference, output, rate)
     except ValueError:
         return reference, output
     if lag == 0 or (not exact and abs(lag) <= TOLERANCE * rate):
@@ -47,8 +48,15 @@ def aligned(
     return reference[max(0, -lag) :][:length], output[max(0, lag) :][:length]
 
 
-def _find_lag(reference: NDArray[np.float32], output: NDArray[np.float32], rate: int) -> tuple[int, bool]:
+def _lag(reference: NDArray[np.float32], output: NDArray[np.float32], rate: int) -> tuple[int, bool]:
     """The lag in samples, and whether the waveforms tell it."""
+    return _find_lag(*(np.asarray(signal, np.float32).tobytes() for signal in (reference, output)), rate)
+
+
+@lru_cache(maxsize=1)  # scores, tallies and the lag itself ask about the same pair
+def _find_lag(original: bytes, made: bytes, rate: int) -> tuple[int, bool]:
+    """The same of float32 samples."""
+    reference, output = (np.frombuffer(samples, np.float32) for samples in (original, made))
     if not np.ptp(reference) or not np.ptp(output):
         raise ValueError("no variation to align by")
     x, y = reference.astype(np.float64), output.astype(np.float64)

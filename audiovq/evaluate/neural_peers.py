@@ -5,7 +5,7 @@ Nothing is downloaded: `--weights NAME=DIR` names a folder. Files hold the packe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,7 @@ def from_transformers(kind: str, mode: str, folder: Path) -> Coder:
     model = getattr(transformers, classes[kind]).from_pretrained(folder, local_files_only=True).eval()
     config = model.config
     width = int(config.codebook_size - 1).bit_length()
-    frame_rate = config.sampling_rate / float(np.prod(_strides(config)))
-    if kind == "mimi":
-        frame_rate = float(config.frame_rate)
-    levels = max(1, int(1000 * float(mode) / (frame_rate * width) + 1e-6))
+    levels = max(1, int(1000 * float(mode) / (config.frame_rate * width) + 1e-6))
 
     @torch.inference_mode()
     def analyse(waveform: Waveform) -> Codes:
@@ -131,8 +128,3 @@ def from_transformers(kind: str, mode: str, folder: Path) -> Coder:
 
     name = f"{classes[kind].removesuffix('Model')} {mode}k"
     return coded(name, int(config.sampling_rate), levels, width, analyse, synthesize)
-
-
-def _strides(config: Any) -> Sequence[int]:
-    """Of an EnCodec or a DAC."""
-    return list(getattr(config, "upsampling_ratios", None) or config.downsampling_ratios)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from audiovq.data.kaldi import Utterance
-from audiovq.evaluate.bands import LEVEL_BANDS, PERIODICITY_BANDS, RATE, measure_bands, summarize_bands
+from audiovq.evaluate.bands import LEVEL_BANDS, PERIODICITY_BANDS, measure_bands, summarize_bands
 from audiovq.evaluate.interval import mean_interval
 from audiovq.evaluate.metrics import Waveform
 
@@ -49,7 +49,7 @@ def bands_tally() -> Tally:
         "bands",
         "The voice by band: periodicity of voiced frames; the strongest line at a multiple of 50 Hz in the envelope,"
         " over its surroundings; level against the original.",
-        lambda _, reference, output: measure_bands(reference, output),
+        lambda _, reference, output: measure_bands(reference, output) if len(reference) else None,
         summarize_bands,
         shown,
     )
@@ -60,12 +60,12 @@ def words_tally(folder: Path | None) -> Tally:
 
     folder: of the model, see `audiovq.evaluate.words.whisper`, whose errors are raised.
     """
-    from audiovq.evaluate.words import whisper, word_errors
+    from audiovq.evaluate.words import whisper, word_counter
 
-    hear = whisper(folder)
+    hear, count_errors = whisper(folder), word_counter()
 
     def measure(utterance: Utterance, reference: Waveform, output: Waveform) -> tuple[int, int] | None:
-        counts = word_errors(utterance.text, hear(output)) if utterance.text else (0, 0)
+        counts = count_errors(utterance.text, hear(output)) if utterance.text else (0, 0)
         return counts if counts[1] else None
 
     def summarize(files: Sequence[tuple[int, int]]) -> dict[str, float]:
@@ -85,11 +85,6 @@ def words_tally(folder: Path | None) -> Tally:
             "errors %": lambda row: f"{row['percent']:.1f} [{row['low']:.1f}, {row['high']:.1f}]",
         },
     )
-
-
-def can_tally(rate: int) -> bool:
-    """Whether outputs are compared at the rate that these measures are defined for."""
-    return rate == RATE
 
 
 def _figure(name: str, form: str) -> Callable[[dict[str, float]], str]:

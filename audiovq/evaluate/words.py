@@ -40,18 +40,23 @@ def whisper(folder: Path | None) -> Recogniser:
     return lambda waveform: str(remembered(stamp, [waveform], lambda: hear(waveform)))
 
 
-def word_errors(said: str, heard: str) -> tuple[int, int]:
-    """Insertions, deletions and substitutions, no more than twice the words said, and the words said.
+def word_counter() -> Callable[[str, str], tuple[int, int]]:
+    """(said, heard) -> insertions, deletions and substitutions, no more than twice the words said, and the words said.
 
-    Both are normalised as for Whisper's published figures: case, punctuation, numbers, British spelling.
+    Both are normalised as for Whisper's published figures: case, punctuation, numbers, British spelling. ImportError if
+    the packages are not there.
     """
     from jiwer import process_words
     from whisper_normalizer.english import EnglishTextNormalizer
 
     normalize = EnglishTextNormalizer()
-    reference, found = normalize(said), normalize(heard)
-    count = len(reference.split())
-    if not count:
-        return 0, 0
-    done = process_words(reference, found)
-    return min(done.insertions + done.deletions + done.substitutions, 2 * count), count
+
+    def count_errors(said: str, heard: str) -> tuple[int, int]:
+        reference, found = normalize(said), normalize(heard)
+        count = len(reference.split())
+        if not count:
+            return 0, 0
+        done = process_words(reference, found)
+        return min(done.insertions + done.deletions + done.substitutions, 2 * count), count
+
+    return count_errors

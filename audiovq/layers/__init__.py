@@ -4,7 +4,7 @@ PixelCNN, Transformer."""
 from audiovq.layers.conv import CausalConv1d
 from audiovq.layers.convnext import ConvNeXtBlock, ConvNeXtStack
 from audiovq.layers.pixelcnn import GatedPixelCNN
-from audiovq.layers.spectral import STFT, InverseSTFT, LogMel, mel_filterbank
+from audiovq.layers.spectral import STFT, InverseSTFT, LogMel, mel_averages, mel_filterbank
 from audiovq.layers.transformer import CausalTransformer
 from audiovq.layers.wavenet import WaveNetStack
 
@@ -18,5 +18,6 @@ __all__ = [
     "InverseSTFT",
     "LogMel",
     "WaveNetStack",
+    "mel_averages",
     "mel_filterbank",
 ]

@@ -20,6 +20,12 @@ def mel_filterbank(sample_rate: int, window_length: int, num_mels: int) -> Tenso
     return torch.minimum(rising, falling).clamp_min(0.0)
 
 
+def mel_averages(sample_rate: int, window_length: int, num_mels: int) -> Tensor:
+    """The same with weights that add up to one in each band: magnitudes @ it are their means, `[bins, num_mels]`."""
+    bank = mel_filterbank(sample_rate, window_length, num_mels)
+    return bank / bank.sum(0, keepdim=True).clamp_min(1e-8)
+
+
 class LogMel(nn.Module):
     """Natural-log mel spectrogram, shifted and scaled to about zero mean and unit spread for speech.
 

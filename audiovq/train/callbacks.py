@@ -68,7 +68,6 @@ class SaveCheckpoints(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals over from Lightning, whose own handler leaves by an exception."""
         self.started = time.monotonic()
-        self.started = time.monotonic()
 
         def note(signum: int, frame: Any) -> None:
             self.received = signal.Signals(signum).name

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from audiovq.layers import mel_filterbank
+from audiovq.layers import mel_averages
 
 LEAK = 0.1  # slope of the leaky ReLU under zero, as in HiFi-GAN
 # Edges of the bands as shares of half the sample rate (DAC): a filter for vowels need not serve fricatives.
@@ -121,8 +121,7 @@ class MelDiscriminator(nn.Module):
     def __init__(self, sample_rate: int, window_length: int, channels: int) -> None:
         super().__init__()
         self.window_length = window_length
-        bank = mel_filterbank(sample_rate, window_length, self.NUM_MELS)
-        self.register_buffer("bank", bank / bank.sum(0, keepdim=True).clamp_min(1e-8), persistent=False)
+        self.register_buffer("bank", mel_averages(sample_rate, window_length, self.NUM_MELS), persistent=False)
         self.register_buffer("window", torch.hann_window(window_length), persistent=False)
         widths = [1, channels, 2 * channels, 4 * channels]
         self.layers = nn.ModuleList(_conv(a, b, (5, 5), stride=(1, 2)) for a, b in pairwise(widths))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiovq.layers import mel_filterbank
+from audiovq.layers import mel_averages, mel_filterbank
 
 MAGNITUDE_FLOOR = 2e-3  # of an unnormalised STFT bin; about 20 dB over the noise of 16-bit audio
 
@@ -37,8 +37,7 @@ class SpectralResolution(nn.Module):
         self.mode_scale = mode_scale
         self.window_length, self.hop_length = window_length, window_length // 4
         self.range = 0.0 if range_db is None else 10 ** (-range_db / 20)
-        bank = mel_filterbank(sample_rate, window_length, num_mels)
-        self.register_buffer("bank", bank / bank.sum(0, keepdim=True).clamp_min(1e-8), persistent=False)
+        self.register_buffer("bank", mel_averages(sample_rate, window_length, num_mels), persistent=False)
         self.register_buffer("window", torch.hann_window(window_length), persistent=False)
 
     def magnitude(self, waveform: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from audiovq.audio import AudioVQVAE, FeedForwardDecoder, SourceDecoder, WaveNetDecoder
+from audiovq.audio import AudioVQVAE, FeedForwardDecoder, Place, SourceDecoder, WaveNetDecoder
 from audiovq.errors import ConfigError
 from audiovq.quantize import VQOutput
 from audiovq.train.adversarial import Adversary
@@ -88,7 +88,7 @@ class SpectralObjective(nn.Module):
             return decoder(z, speaker), {}
         controls = decoder.controls(z, speaker)
         if not self.training:
-            output = decoder(z, speaker)
+            output = decoder.speak(controls, Place())
         else:
             noise = torch.randn(batch["waveform"].shape[0], z.shape[-1] * decoder.hop_length, device=z.device)
             output = decoder.synthesize(controls, pulses_of(batch), noise)

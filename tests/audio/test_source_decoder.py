@@ -141,7 +141,7 @@ def test_pitch_is_shifted_by_semitones(shift):
 
 
 def test_the_share_of_noise_is_that_of_the_power():
-    filter_ = SourceFilter(RATE, 320, 80)
+    filter_ = SourceFilter(RATE, 320, 80, "zero")
     frames = 400
     f0 = torch.full((1, frames), 100.0)
     voiced = torch.ones(1, frames)
@@ -159,7 +159,7 @@ def test_the_share_of_noise_is_that_of_the_power():
 
 
 def test_sharpening_raises_formants_and_keeps_the_power_about_them():
-    filter_ = SourceFilter(RATE, 320, 80)
+    filter_ = SourceFilter(RATE, 320, 80, "zero")
     frequency = torch.arange(161) * 50.0
     formants = torch.stack([torch.exp(-(((frequency - f) / 150) ** 2)) for f in (500, 1500, 2500, 3600)]).sum(0)
     envelope = (2 * formants - frequency / 2000)[None, None]

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from audiovq.data.kaldi import Utterance
 from audiovq.evaluate.bands import line_strengths, measure_bands, summarize_bands
+from audiovq.evaluate.tally import bands_tally
 
 RATE = 16000
 
@@ -55,6 +57,11 @@ def test_figures_are_means_over_files_and_a_file_without_a_voice_has_no_periodic
     both = summarize_bands([measure_bands(voice(), voice()), measure_bands(whisper, whisper)])
     assert both["periodicity_1000"] == row(voice(), voice())["periodicity_1000"]
     assert both["level_db_50"] == 0
+
+
+def test_a_file_without_samples_adds_nothing():
+    nothing = np.zeros(0, np.float32)
+    assert bands_tally().measure(Utterance("a", "a", "a.wav"), nothing, nothing) is None
 
 
 @pytest.mark.parametrize("length", [700, 1000, 4000])

@@ -148,6 +148,12 @@ def test_words_are_counted_over_files_with_text(recogniser):
     assert figures["files"] == 3
 
 
+def test_what_counts_errors_is_missed_before_the_work(recogniser, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jiwer", None)
+    with pytest.raises(ImportError, match="jiwer"):
+        words_tally(recogniser)
+
+
 def test_a_recogniser_without_weights_says_what_to_name(recogniser, tmp_path):
     with pytest.raises(OSError, match=r"no model\.bin"):
         words_tally(tmp_path / "elsewhere")

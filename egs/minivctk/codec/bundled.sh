@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole of the bundled speech-16k in one command: its codes, with the plain decoder that they are learnt with; the
-# decoder with a source over them; a discriminator of formants; sharpening and levels. Takes run.sh's options.
+# decoder with a source over them; a discriminator of formants; sharpening and levels. Takes run.sh's options but
+# for folders: what it makes lies in data, dump and exp.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck disable=SC1091
