@@ -118,6 +118,7 @@ class SpectralConfig(Config):
             drawn to the likeliest of several spectra and not to what lies between them. None for its absolute value.
         loudness_weight: weight of the disturbance in loudness, after PESQ. 0 leaves it out, as with the next.
         envelope_weight: weight of what the envelopes' correlation lacks, after ESTOI.
+        neurogram_weight: weight of what the levels' local correlation lacks, after ViSQOL.
         power_weight: weight of the distance of mean powers (see `audiovq.train.losses.PowerLoss`).
         periodicity_weight: weight of what each band of a voice lacks in periodicity, or has too much.
         analysis_weight: weight of the distance of what the encoder makes of output and input; for a model whose codes
@@ -142,6 +143,7 @@ class SpectralConfig(Config):
     mode_scale: float | None = Field(None, gt=0)
     loudness_weight: float = Field(0.0, ge=0)
     envelope_weight: float = Field(0.0, ge=0)
+    neurogram_weight: float = Field(0.0, ge=0)
     power_weight: float = Field(0.0, ge=0)
     periodicity_weight: float = Field(0.0, ge=0)
     analysis_weight: float = Field(0.0, ge=0)

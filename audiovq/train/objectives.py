@@ -16,6 +16,7 @@ from audiovq.quantize import VQOutput
 from audiovq.train.adversarial import Adversary
 from audiovq.train.config import LikelihoodConfig, SpectralConfig
 from audiovq.train.losses import PowerLoss, SpectralLoss
+from audiovq.train.perceptual import KINDS as PERCEPTUAL
 from audiovq.train.perceptual import PerceptualLoss
 from audiovq.train.pitch_targets import pulses_of
 from audiovq.train.source import PeriodicityLoss, pitch_loss
@@ -37,9 +38,9 @@ class SpectralObjective(nn.Module):
             config.range_db,
             config.mode_scale,
         )
-        names = ("mel", "linear", "loudness", "envelope", "power", "periodicity", "analysis")
+        names = ("mel", "linear", "loudness", "envelope", "neurogram", "power", "periodicity", "analysis")
         self.weights: dict[str, float] = {name: getattr(config, f"{name}_weight") for name in names}
-        self.perceptual = PerceptualLoss(sample_rate, [n for n in ("loudness", "envelope") if self.weights[n]])
+        self.perceptual = PerceptualLoss(sample_rate, [n for n in PERCEPTUAL if self.weights[n]])
         self.power = PowerLoss(sample_rate)
         self.periodicity = PeriodicityLoss(sample_rate)
         self.adversary = Adversary(config.adversarial, sample_rate) if config.adversarial else None

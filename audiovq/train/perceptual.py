@@ -1,4 +1,5 @@
-"""Differentiable distances after the perceptual models of PESQ (ITU-T P.862) and ESTOI (Jensen and Taal 2016).
+"""Differentiable distances after the perceptual models of PESQ (ITU-T P.862), ESTOI (Jensen and Taal 2016) and ViSQOL
+(Hines et al. 2015).
 
 Neither is the metric: there is no alignment in time, bands and thresholds come from formulas rather than tables, and
 levels are corrected over the segment. They rank distortions much as the metrics do, and say where the distortion lies.
@@ -23,13 +24,12 @@ class PerceptualLoss(nn.Module):
 
     Args:
         sample_rate: Hz.
-        names: of `loudness` and `envelope`.
+        names: of `loudness`, `envelope` and `neurogram`.
     """
 
     def __init__(self, sample_rate: int, names: Sequence[str]) -> None:
         super().__init__()
-        kinds = {"loudness": LoudnessDisturbance, "envelope": EnvelopeDecorrelation}
-        self.distances = nn.ModuleDict({name: kinds[name](sample_rate) for name in names})
+        self.distances = nn.ModuleDict({name: KINDS[name](sample_rate) for name in names})
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
@@ -173,6 +173,72 @@ class EnvelopeDecorrelation(nn.Module):
         return envelope.unfold(1, self.SEGMENT, self.SEGMENT // 2)
 
 
+class NeurogramDissimilarity(nn.Module):
+    """One minus ViSQOL's similarity (NSIM): how levels go with the reference's, over 3 bands and 60 ms at a time.
+
+    Args:
+        sample_rate: Hz.
+    """
+
+    bank: Tensor
+    window: Tensor
+    weights: Tensor
+
+    BANDS, LOWEST, HIGHEST = 21, 50.0, 8000.0  # of ViSQOL's speech mode, Hz
+    RANGE = 45.0  # of 10 log10 of an amplitude, as ViSQOL counts: what is softer than the frame's loudest band by more
+    SPOKEN = 12.5  # in the same unit, under the loudest frame
+
+    def __init__(self, sample_rate: int) -> None:
+        super().__init__()
+        self.window_length = round(0.08 * sample_rate)
+        self.fft_length = 1 << (self.window_length - 1).bit_length()
+        frequency = torch.fft.rfftfreq(self.fft_length, 1 / sample_rate)
+        bank = gammatone_bands(frequency, self.BANDS, self.LOWEST, min(self.HIGHEST, sample_rate / 2))
+        side, corner, middle = 0.0838251475442633, 0.0113033910173052, 0.619485845753726
+        weights = torch.tensor([[corner, side, corner], [side, middle, side], [corner, side, corner]])
+        self.register_buffer("bank", bank, persistent=False)
+        self.register_buffer("window", torch.hann_window(self.window_length, periodic=False), persistent=False)
+        self.register_buffer("weights", weights[None, None], persistent=False)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """output, target: `[B, T]` -> `[B]` in [0, 2], over the frames in which the reference is loud."""
+        gain = (target.square().mean(-1, keepdim=True) + 1e-12) / (output.square().mean(-1, keepdim=True) + 1e-12)
+        x, y = self._levels(output * gain.sqrt()), self._levels(target)
+        loudest = torch.maximum(x, y).amax(-1, keepdim=True).detach()
+        spoken = y.amax(-1) > y.amax((-1, -2)).unsqueeze(-1) - self.SPOKEN
+        x, y = (torch.maximum(levels, loudest - self.RANGE) for levels in (x, y))
+        lowest = torch.minimum(x, y).amin((-1, -2), keepdim=True).detach()
+        similarity = self._similarity(x - lowest, y - lowest).mean(-1)
+        return ((1 - similarity) * spoken).sum(1) / spoken.sum(1).clamp_min(1)
+
+    def _levels(self, waveform: Tensor) -> Tensor:
+        """`[B, frames, bands]`, 10 log10 of the RMS."""
+        missing = max(0, self.window_length - waveform.shape[-1])
+        frames = pad(waveform, (0, missing)).unfold(1, self.window_length, self.window_length // 4) * self.window
+        power = torch.view_as_real(torch.fft.rfft(frames, self.fft_length)).square().sum(-1)
+        scale = 2 / (self.fft_length * self.window_length)
+        return 5 * (power @ self.bank * scale + 1e-9).log10()
+
+    def _similarity(self, x: Tensor, y: Tensor) -> Tensor:
+        """Hines and Harte 2012: agreement of local means times correlation, at each place `[B, frames, bands]`."""
+        maps = torch.stack([x, y, x * x, y * y, x * y], 1).flatten(0, 1).unsqueeze(1)
+        local = torch.nn.functional.conv2d(pad(maps, (1, 1, 1, 1), "replicate"), self.weights)
+        mean_x, mean_y, xx, yy, xy = local.view(len(x), 5, *x.shape[1:]).unbind(1)
+        intensity = (2 * mean_x * mean_y + 1e-4) / (mean_x.square() + mean_y.square() + 1e-4)
+        product = (xx - mean_x.square()).clamp_min(0) * (yy - mean_y.square()).clamp_min(0)
+        structure = (xy - mean_x * mean_y + 4.5e-4) / ((product + 1e-8).sqrt() + 4.5e-4)
+        return intensity * structure
+
+
+def gammatone_bands(frequency: Tensor, num_bands: int, lowest: float, highest: float) -> Tensor:
+    """Power responses `[bins, num_bands]` of gammatone filters of order 4, evenly spaced in ERB (Slaney 1993)."""
+    offset = 9.26449 * 24.7
+    steps = torch.arange(1, num_bands + 1) / num_bands
+    centre = (highest + offset) * ((lowest + offset) / (highest + offset)) ** steps - offset
+    bandwidth = 1.019 * (centre / 9.26449 + 24.7)
+    return (1 + ((frequency.unsqueeze(1) - centre) / bandwidth).square()).pow(-4)
+
+
 def _standardized(segments: Tensor) -> Tensor:
     """Mean 0 and norm 1 along time, then along the bands."""
     for dim in (-1, -2):
@@ -212,3 +278,6 @@ def high_pass(frequency: Tensor, sample_rate: int) -> Tensor:
     z = torch.exp(-2j * torch.pi * frequency / sample_rate)
     response = (2.740826 - 5.4816519 * z + 2.740826 * z**2) / (1 - 1.9444777 * z + 0.94597794 * z**2)
     return response.abs().square()
+
+
+KINDS = {"loudness": LoudnessDisturbance, "envelope": EnvelopeDecorrelation, "neurogram": NeurogramDissimilarity}

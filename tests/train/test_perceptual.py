@@ -1,12 +1,19 @@
-"""Distances after PESQ and ESTOI: they order distortions as the metrics do, and can be differentiated everywhere."""
+"""Distances after PESQ, ESTOI and ViSQOL order distortions as the metrics do; their gradients are finite."""
 
 import pytest
 import soundfile
 import torch
 
-from audiovq.train.perceptual import EnvelopeDecorrelation, LoudnessDisturbance, PerceptualLoss, bark_bands
+from audiovq.train.perceptual import (
+    EnvelopeDecorrelation,
+    LoudnessDisturbance,
+    NeurogramDissimilarity,
+    PerceptualLoss,
+    bark_bands,
+)
 
 RATE = 16000
+KINDS = [LoudnessDisturbance, EnvelopeDecorrelation, NeurogramDissimilarity]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +34,7 @@ def distances(kind, outputs, target):
     return [distance(output, target).item() for output in outputs]
 
 
-@pytest.mark.parametrize("kind", [LoudnessDisturbance, EnvelopeDecorrelation])
+@pytest.mark.parametrize("kind", KINDS)
 def test_more_noise_is_further_away_and_a_level_is_not(kind, speech):
     same, quieter, *rest = distances(
         kind, [speech, 0.3 * speech, *(noisy(speech, db) for db in (40, 25, 10, -5))], speech
@@ -38,7 +45,7 @@ def test_more_noise_is_further_away_and_a_level_is_not(kind, speech):
     assert rest[0] > same + 1e-3
 
 
-@pytest.mark.parametrize(("kind", "metric"), [(LoudnessDisturbance, "pesq"), (EnvelopeDecorrelation, "pystoi")])
+@pytest.mark.parametrize(("kind", "metric"), [*zip(KINDS, ["pesq", "pystoi", "visqol"], strict=True)])
 def test_distortions_are_ordered_as_the_metric_orders_them(kind, metric, speech):
     library = pytest.importorskip(metric)
     low = torch.fft.irfft(torch.fft.rfft(speech) * (torch.fft.rfftfreq(speech.shape[-1], 1 / RATE) < 1500))
@@ -47,6 +54,12 @@ def test_distortions_are_ordered_as_the_metric_orders_them(kind, metric, speech)
 
     def score(output):
         pair = speech[0].numpy(), output[0].numpy()
+        if metric == "visqol":
+            api = library.VisqolApi()
+            api.create(mode="speech", use_lattice_model=True)
+            return api.measure_from_arrays(
+                *(x.astype("float64") for x in pair), RATE
+            ).vnsim  # before it is mapped to MOS
         return library.pesq(RATE, *pair, "wb") if metric == "pesq" else library.stoi(*pair, RATE, extended=True)
 
     wanted, ours = torch.tensor([score(o) for o in outputs]), torch.tensor(distances(kind, outputs, speech))
@@ -54,7 +67,7 @@ def test_distortions_are_ordered_as_the_metric_orders_them(kind, metric, speech)
     assert torch.corrcoef(ranks)[0, 1] > 0.85
 
 
-@pytest.mark.parametrize("kind", [LoudnessDisturbance, EnvelopeDecorrelation])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("output", ["equal", "silent", "noise"])
 def test_gradients_are_finite(kind, output, speech):
     x = {"equal": speech, "silent": 0 * speech, "noise": noisy(speech, 10)}[output].clone().requires_grad_()
@@ -65,7 +78,7 @@ def test_gradients_are_finite(kind, output, speech):
 
 
 def test_a_step_against_the_gradient_comes_nearer(speech):
-    loss = PerceptualLoss(RATE, ["loudness", "envelope"])
+    loss = PerceptualLoss(RATE, ["loudness", "envelope", "neurogram"])
     x = noisy(speech, 15).unsqueeze(1).requires_grad_()
     before = loss(x, speech.unsqueeze(1))
     sum(before.values()).backward()
@@ -74,7 +87,7 @@ def test_a_step_against_the_gradient_comes_nearer(speech):
 
 
 def test_silent_targets_do_not_count(speech):
-    loss = PerceptualLoss(RATE, ["loudness", "envelope"])
+    loss = PerceptualLoss(RATE, ["loudness", "envelope", "neurogram"])
     x, y = noisy(speech, 10).unsqueeze(1), speech.unsqueeze(1)
     alone = loss(x, y)
     x = torch.cat([x, 0.1 * torch.randn_like(x)]).requires_grad_()
