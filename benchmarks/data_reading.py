@@ -25,7 +25,7 @@ import soxr
 from audiovq.data.audio import read_audio, resample, write_audio
 from audiovq.data.corpus import Corpus
 from audiovq.data.direct import DirectCorpus
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.data.pack import pack
 
 RATE = 16000  # of what training wants

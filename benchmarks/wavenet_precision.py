@@ -14,7 +14,7 @@ from torch import Tensor
 from audiovq.audio import MuLawSoftmax, WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.data.audio import resample
-from audiovq.data.kaldi import DataDir
+from audiovq.data.kaldi.datadir import DataDir
 from audiovq.evaluate.interval import mean_interval
 from audiovq.evaluate.likelihood import speaker_indices
 from audiovq.evaluate.metrics import mel_distance_db

@@ -21,7 +21,7 @@ from corpus_preparation import (
     write_split,
 )
 
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.errors import BadDataError
 
 SPEAKER, GENDER = "LJ", "f"

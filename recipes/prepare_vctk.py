@@ -42,7 +42,7 @@ from corpus_preparation import (
     write_split,
 )
 
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.errors import BadDataError
 
 FOLDERS = {"0.80": "wav48", "0.92": "wav48_silence_trimmed"}

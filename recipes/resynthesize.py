@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audiovq.data.kaldi import DataDir
+from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import AudioVQError, BadDataError
 
 if TYPE_CHECKING:  # `join` does without torch

@@ -24,7 +24,7 @@ import torch
 from audiovq.bitstream.collection import read_collection
 from audiovq.cli.prior_codes import read_labels
 from audiovq.data.audio import write_audio
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.errors import AudioVQError, BadDataError
 from audiovq.evaluate.likelihood import speaker_indices
 from audiovq.evaluate.resynthesis import decode_in_lockstep

@@ -21,7 +21,7 @@ import torch
 from score import VOICE_CLIPS, Speech, Table, evenly, share
 
 from audiovq.data.files import atomic_output
-from audiovq.data.kaldi import DataDir
+from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import AudioVQError
 from audiovq.evaluate.classifier import Trained, train_classifier
 from audiovq.evaluate.discriminant import LinearDiscriminant

@@ -13,7 +13,7 @@ import numpy as np
 from audiovq.bitstream.header import Header
 from audiovq.bitstream.media import AudioHeader, ImageHeader
 from audiovq.bitstream.reader import CodesReader
-from audiovq.data.archives import Specifier, archive_place, open_archive, read_archive, read_scp, read_value
+from audiovq.data.kaldi.archives import Specifier, archive_place, open_archive, read_archive, read_scp, read_value
 from audiovq.errors import BadCodesError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec, check_same_codes
 from audiovq.prior.base import check_codes

@@ -13,11 +13,11 @@ import click
 
 from audiovq.cli.batch import exit_if_failed, process_jobs
 from audiovq.cli.progress import Progress
-from audiovq.data.archives import Specifier, read_archive, read_scp
-from audiovq.data.checks import cut_problem, parse_cut
 from audiovq.data.files import atomic_output
-from audiovq.data.recording import as_waveform, read_recording
-from audiovq.data.tables import read_table, write_table
+from audiovq.data.kaldi.archives import Specifier, read_archive, read_scp
+from audiovq.data.kaldi.checks import cut_problem, parse_cut
+from audiovq.data.kaldi.recording import as_waveform, read_recording
+from audiovq.data.kaldi.tables import read_table, write_table
 from audiovq.errors import BadDataError, OutputError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from audiovq.data.kaldi import DataDir
+    from audiovq.data.kaldi.datadir import DataDir
 
 _DIR = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
@@ -33,7 +33,7 @@ def validate(
     ctx: click.Context, data_dirs: tuple[Path, ...], audio: bool, any_rate: bool, require_text: bool, no_spk_sort: bool
 ) -> None:
     """Print every problem of each DATA_DIR with file and line; exit with 1 if there is any."""
-    from audiovq.data import kaldi
+    from audiovq.data.kaldi.datadir import datadir as kaldi
 
     sound = True
     for path in data_dirs:
@@ -59,7 +59,7 @@ def fix(data_dir: Path, audio: bool, require_text: bool) -> None:
 
     The files as they were go to DATA_DIR/.backup.
     """
-    from audiovq.data.fix import fix as fix_directory
+    from audiovq.data.kaldi.fix import fix as fix_directory
 
     fixed = fix_directory(data_dir, audio=audio, require_text=require_text)
     for utterance, reason in fixed.dropped.items():
@@ -102,9 +102,8 @@ def subset(
     if len(given) != 1:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in choices)
         raise click.UsageError(f"give exactly one of {names}")
-    from audiovq.data import select
-    from audiovq.data.kaldi import DataDir
-    from audiovq.data.output import check_replaceable, write_new
+    from audiovq.data.kaldi.datadir import DataDir, select
+    from audiovq.data.kaldi.output import check_replaceable, write_new
     from audiovq.errors import BadDataError
 
     check_replaceable(out_dir, force)
@@ -146,10 +145,9 @@ def subset(
 @_force
 def split(data_dir: Path, parts: int, per_utt: bool, out: Path | None, force: bool) -> None:
     """Split DATA_DIR into N parts of about equally many utterances, speakers kept whole: splitN/1, splitN/2, ..."""
-    from audiovq.data import select
     from audiovq.data.files import atomic_folder
-    from audiovq.data.kaldi import DataDir
-    from audiovq.data.output import check_replaceable_parts
+    from audiovq.data.kaldi.datadir import DataDir, select
+    from audiovq.data.kaldi.output import check_replaceable_parts
     from audiovq.errors import BadDataError
 
     out = out or data_dir / f"split{parts}{'utt' if per_utt else ''}"
@@ -171,9 +169,9 @@ def split(data_dir: Path, parts: int, per_utt: bool, out: Path | None, force: bo
 @_force
 def combine(out_dir: Path, data_dirs: tuple[Path, ...], force: bool) -> None:
     """Join DATA_DIRs in OUT_DIR, which comes first, as in Kaldi. Tables that not all of them have are left out."""
-    from audiovq.data.combine import combine as combine_directories
-    from audiovq.data.kaldi import DataDir
-    from audiovq.data.output import check_replaceable, write_new
+    from audiovq.data.kaldi.combine import combine as combine_directories
+    from audiovq.data.kaldi.datadir import DataDir
+    from audiovq.data.kaldi.output import check_replaceable, write_new
 
     check_replaceable(out_dir, force)
     joined, left_out = combine_directories([(path, DataDir.read(path)) for path in data_dirs])
@@ -234,7 +232,7 @@ def _counts(directory: DataDir) -> str:
 
 def _listed(source: DataDir, data_dir: Path, path: Path, speakers: bool, ignore_missing: bool) -> list[str]:
     """Utterances that a list names, itself or by their speakers."""
-    from audiovq.data import select
+    from audiovq.data.kaldi.datadir import select
     from audiovq.errors import BadDataError
 
     ids = select.read_list(path)

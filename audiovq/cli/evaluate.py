@@ -91,7 +91,7 @@ def codec(
         raise click.UsageError("melrvq in --against and --baseline-train go together: it learns from that directory")
     from audiovq.codec import Codec
     from audiovq.data.files import atomic_output
-    from audiovq.data.kaldi import DataDir
+    from audiovq.data.kaldi.datadir import DataDir
     from audiovq.evaluate import comparison, table
     from audiovq.evaluate.roundtrip import round_trip
     from audiovq.evaluate.scores import read_groups

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from audiovq.bitstream import AudioHeader
 from audiovq.codec.codec import Codec
 from audiovq.codec.source import EncodedAudio
-from audiovq.data.archives import (
+from audiovq.data.files import atomic_output
+from audiovq.data.kaldi.archives import (
     ArchiveWriter,
     Specifier,
     archive_place,
@@ -29,7 +30,6 @@ from audiovq.data.archives import (
     read_scp,
     read_value,
 )
-from audiovq.data.files import atomic_output
 from audiovq.errors import BadAudioError, BadCodesError, BadDataError
 
 FORMAT, VERSION = "audiovq-codes-archive", 1

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from audiovq.data.audio import resample, to_int16
 from audiovq.data.corpus import Corpus
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.data.packed import VERSION, PackedCorpus, PackWriter, read_index, remove_notes
 from audiovq.data.trim import TRIM_MARGIN, trim_range
 from audiovq.errors import BadDataError, OutputError

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.data.images import open_images
-from audiovq.data.kaldi import DataDir
+from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadDataError, BadModelError
 from audiovq.evaluate.classifier import Picture, Trained, train_classifier
 from audiovq.evaluate.features import log_mel

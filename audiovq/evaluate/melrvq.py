@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.data.audio import resample
-from audiovq.data.kaldi import DataDir
+from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.pack import PackedCorpus
 from audiovq.errors import BadDataError
 from audiovq.evaluate.metrics import Waveform

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from audiovq.data.kaldi import Utterance
+from audiovq.data.kaldi.datadir import Utterance
 from audiovq.evaluate.bands import LEVEL_BANDS, PERIODICITY_BANDS, measure_bands, summarize_bands
 from audiovq.evaluate.interval import mean_interval
 from audiovq.evaluate.metrics import Waveform

@@ -10,7 +10,7 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from audiovq.cli.data import data
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.data.pack import PackedCorpus
 from audiovq.errors import BadDataError, OutputError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 
 
 def noise(samples: int, seed: int = 0, channels: int = 1) -> np.ndarray:

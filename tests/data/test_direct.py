@@ -13,7 +13,7 @@ import torch
 
 from audiovq.data.corpus import Corpus, open_corpus
 from audiovq.data.direct import DirectCorpus
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.data.pack import PackedCorpus, pack
 from audiovq.data.segments import SegmentBatches, eval_segments
 from audiovq.errors import BadAudioError, BadDataError

@@ -18,7 +18,7 @@ import soundfile
 
 from audiovq.data import pack as pack_module
 from audiovq.data.audio import read_audio, resample, to_int16
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.data.pack import PackedCorpus, pack, summary
 from audiovq.data.trim import trim_range
 from audiovq.errors import BadAudioError, BadDataError, OutputError

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import yaml
 
-from audiovq.data.kaldi import DataDir
+from audiovq.data.kaldi.datadir import DataDir
 
 from .conftest import folders
 

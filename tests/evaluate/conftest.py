@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioModelConfig, AudioVQVAE
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.data.pack import PackedCorpus, pack
 
 RATE = 8000

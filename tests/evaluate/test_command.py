@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from audiovq.cli.evaluate import evaluate
 from audiovq.codec import Codec
-from audiovq.data.kaldi import DataDir
+from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadDataError
 from audiovq.evaluate.likelihood import measure_likelihood
 

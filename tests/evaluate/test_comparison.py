@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audiovq.data.kaldi import DataDir
+from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadAudioError
 from audiovq.evaluate.comparison import Result, difference_table, remarks, report, sound_table, to_tree, to_tsv
 from audiovq.evaluate.metrics import metrics_for
@@ -113,7 +113,7 @@ def test_tables_have_every_codec_in_every_group(utterances):
 def test_a_late_codec_is_named(utterances, sound, tmp_path):
     import soundfile
 
-    from audiovq.data.kaldi import Utterance
+    from audiovq.data.kaldi.datadir import Utterance
 
     soundfile.write(tmp_path / "a.wav", sound(rate=RATE), RATE)
     late = coder("late", decode=lambda data: np.roll(np.frombuffer(data, np.float32), 80))

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.data.pack import pack
 from audiovq.errors import BadDataError
 from audiovq.evaluate.mel import mel_distance_db

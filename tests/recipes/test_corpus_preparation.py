@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.kaldi import DataDir, Utterance, validate
+from audiovq.data.kaldi.datadir import DataDir, Utterance, validate
 from audiovq.errors import AudioVQError, BadDataError
 
 PARTS = ("train", "dev", "eval")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.kaldi import DataDir, validate
+from audiovq.data.kaldi.datadir import DataDir, validate
 from audiovq.errors import BadDataError
 
 PARTS = ("train", "dev", "eval")

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from audiovq.data.kaldi import DataDir, validate
+from audiovq.data.kaldi.datadir import DataDir, validate
 from audiovq.errors import BadDataError, OutputError
 
 PARTS = ("train", "dev", "eval")

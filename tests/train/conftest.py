@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.data.pack import pack
 from audiovq.train.config import ExperimentConfig, parse_config
 

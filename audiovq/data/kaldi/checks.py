@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from audiovq.data.recording import Sound, check_recording, sample_range
-from audiovq.data.tables import BLANKS, Table, keys_of
+from audiovq.data.kaldi.recording import Sound, check_recording, sample_range
+from audiovq.data.kaldi.tables import BLANKS, Table, keys_of
 from audiovq.errors import AudioVQError
 
 if TYPE_CHECKING:
-    from audiovq.data.kaldi import Utterance
+    from audiovq.data.kaldi.datadir import Utterance
 
 REQUIRED = ("wav.scp", "utt2spk", "spk2utt")
 _NUMBERS = {"utt2dur": "seconds", "reco2dur": "seconds", "utt2num_samples": "samples", "utt2num_frames": "frames"}

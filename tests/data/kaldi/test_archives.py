@@ -10,9 +10,9 @@ import kaldiio
 import numpy as np
 import pytest
 
-from audiovq.data.archives import ArchiveWriter, Specifier, read_archive, read_scp
-from audiovq.data.kaldi import DataDir, Utterance, validate
-from audiovq.data.recording import read_recording
+from audiovq.data.kaldi.archives import ArchiveWriter, Specifier, read_archive, read_scp
+from audiovq.data.kaldi.datadir import DataDir, Utterance, validate
+from audiovq.data.kaldi.recording import read_recording
 from audiovq.errors import BadAudioError, BadDataError, OutputError
 
 NOISE = np.random.default_rng(0).integers(-9000, 9000, (400, 2)).astype(np.int16)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.data.files import atomic_output
-from audiovq.data.tables import UNSORTED, Table, parse_table, read_table
+from audiovq.data.kaldi.tables import UNSORTED, Table, parse_table, read_table
 from audiovq.errors import BadDataError, OutputError
 
 _PLACE = re.compile(r"(.+):([0-9]+)")

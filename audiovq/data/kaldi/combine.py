@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from audiovq.data.kaldi import DataDir
-from audiovq.data.tables import keys_of
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.tables import keys_of
 from audiovq.errors import BadDataError
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audiovq.data.archives import archive_place, open_archive, read_value
 from audiovq.data.audio import read_audio
+from audiovq.data.kaldi.archives import archive_place, open_archive, read_value
 from audiovq.errors import BadAudioError, BadDataError
 
 _STATED_BYTES = re.compile(r"^data : ([0-9]+) \(should be ([0-9]+)\)", re.MULTILINE)  # libsndfile's log: stated, there

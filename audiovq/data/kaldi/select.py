@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from audiovq.data.checks import number_of
-from audiovq.data.kaldi import DataDir, Utterance
-from audiovq.data.recording import sound_of
-from audiovq.data.tables import BLANKS
+from audiovq.data.kaldi.checks import number_of
+from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.recording import sound_of
+from audiovq.data.kaldi.tables import BLANKS
 from audiovq.errors import BadDataError
 
 T = TypeVar("T")

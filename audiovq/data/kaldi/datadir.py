@@ -1,6 +1,6 @@
 """Kaldi data directories: `wav.scp` with `segments`, `utt2spk`, `spk2utt`, `text`, `spk2gender` and tables beside them.
 
-Read strictly: what is wrong is a BadDataError that names file and line (`audiovq.data.checks` says what is checked).
+Read strictly: what is wrong is a BadDataError that names file and line (`audiovq.data.kaldi.checks` says what is checked).
 Written sorted bytewise (LC_ALL=C) whatever the locale, each file whole or not at all.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.data.checks import check_audio, check_tables, parse_cut
-from audiovq.data.recording import is_pipe, read_recording
-from audiovq.data.tables import Keys, Table, keys_of, read_tables, write_table
+from audiovq.data.kaldi.checks import check_audio, check_tables, parse_cut
+from audiovq.data.kaldi.recording import is_pipe, read_recording
+from audiovq.data.kaldi.tables import Keys, Table, keys_of, read_tables, write_table
 from audiovq.errors import BadAudioError, BadDataError
 
 _OWN = ("wav.scp", "segments", "utt2spk", "spk2utt", "text", "spk2gender")  # what `Utterance` and `DataDir` spell out

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from audiovq.data.files import atomic_folder
-from audiovq.data.kaldi import DataDir
-from audiovq.data.tables import keys_of
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.tables import keys_of
 from audiovq.errors import OutputError
 
 _DERIVED = re.compile(r"split[0-9]+(utt)?|\.backup(\.[0-9]+)?")  # folders in a data directory that go with it

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from audiovq.data.fix import fix
-from audiovq.data.kaldi import DataDir, validate
+from audiovq.data.kaldi.datadir import DataDir, validate
+from audiovq.data.kaldi.fix import fix
 from audiovq.errors import BadDataError
 
 MakeData = Callable[..., Path]

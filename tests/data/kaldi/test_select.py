@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from audiovq.data import select
-from audiovq.data.combine import combine
-from audiovq.data.kaldi import DataDir, Utterance
+from audiovq.data.kaldi.combine import combine
+from audiovq.data.kaldi.datadir import DataDir, Utterance, select
 from audiovq.errors import BadDataError
 
 MakeData = Callable[..., Path]

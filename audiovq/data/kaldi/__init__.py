@@ -1,0 +1,1 @@
+"""Kaldi's tables, archives and data directories: read, checked, mended, selected and written."""
