@@ -23,10 +23,10 @@ import soundfile
 import soxr
 
 from audiovq.data.audio import read_audio, resample, write_audio
-from audiovq.data.corpus import Corpus
-from audiovq.data.direct import DirectCorpus
+from audiovq.data.corpus.base import Corpus
+from audiovq.data.corpus.direct import DirectCorpus
+from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.pack import pack
 
 RATE = 16000  # of what training wants
 READS = 16  # a call: a batch of as many seconds

@@ -27,9 +27,9 @@ from audiovq import AudioVQVAE, load_model
 from audiovq.audio import WaveNetDecoder
 from audiovq.audio.mulaw import mulaw_decode, mulaw_encode
 from audiovq.data.audio import resample
+from audiovq.data.corpus.pack import PackedCorpus
 from audiovq.data.files import atomic_output
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.pack import PackedCorpus
 from audiovq.errors import AudioVQError
 from audiovq.evaluate.discriminant import LinearDiscriminant
 from audiovq.evaluate.dtw import dtw_distances, nearest_labels

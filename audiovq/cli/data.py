@@ -208,8 +208,8 @@ def pack(
 
     A second run with the same input and options does nothing and says so; one after a kill goes on where that stopped.
     """
-    from audiovq.data.pack import pack as pack_directory
-    from audiovq.data.pack import summary
+    from audiovq.data.corpus.pack import pack as pack_directory
+    from audiovq.data.corpus.pack import summary
 
     corpus = pack_directory(
         data_dir,

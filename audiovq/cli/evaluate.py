@@ -151,8 +151,8 @@ def likelihood(
 
     ELBO adds the price of the codes under a uniform prior; where the codes are another's, it bounds nothing.
     """
+    from audiovq.data.corpus.pack import PackedCorpus
     from audiovq.data.files import atomic_output
-    from audiovq.data.pack import PackedCorpus
     from audiovq.evaluate import table
     from audiovq.evaluate.likelihood import measure_likelihood
     from audiovq.pretrained import load_model

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.data.audio import resample
+from audiovq.data.corpus.pack import PackedCorpus
 from audiovq.data.kaldi.datadir import DataDir
-from audiovq.data.pack import PackedCorpus
 from audiovq.errors import BadDataError
 from audiovq.evaluate.metrics import Waveform
 from audiovq.evaluate.resynthesis import mono

@@ -15,7 +15,7 @@ from audiovq.errors import ConfigError
 class PackConfig(Config):
     """A corpus, by its path below `data.root`, and how often it is drawn, relative to the others.
 
-    It is a pack, or a data directory, which is slower to read but takes no room (`audiovq.data.corpus`).
+    It is a pack, or a data directory, which is slower to read but takes no room (`audiovq.data.corpus.base`).
     """
 
     path: Path
@@ -23,21 +23,21 @@ class PackConfig(Config):
 
 
 class NoiseConfig(Config):
-    """See `audiovq.data.augment.Noise`."""
+    """See `audiovq.data.corpus.augment.Noise`."""
 
     share: float = 0.2
     snr_db: tuple[float, float] = (5.0, 30.0)
 
 
 class BandLimitConfig(Config):
-    """See `audiovq.data.augment.BandLimit`."""
+    """See `audiovq.data.corpus.augment.BandLimit`."""
 
     share: float = 0.1
     cutoff_hz: tuple[float, float] = (3400.0, 7000.0)
 
 
 class RoomConfig(Config):
-    """See `audiovq.data.augment.Room`."""
+    """See `audiovq.data.corpus.augment.Room`."""
 
     share: float = 0.2
     rt60_seconds: tuple[float, float] = (0.1, 0.5)

@@ -38,7 +38,7 @@ class AudioVQVAEModule(OptimizedModule):
         return self
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One batch of `audiovq.data.segments` -> loss."""
+        """One batch of `audiovq.data.corpus.segments` -> loss."""
         step = self.global_step
         # restarts, level dropout and bypass draw from the default generator: seeded here, a resumed run repeats them
         torch.manual_seed((self.config.train.seed * 1_000_003 + step) * 4099 + self.global_rank)

@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset
 
 from audiovq.audio.excitation import Pulses
 from audiovq.audio.pitch import PitchTrack, track_pitch
-from audiovq.data.corpus import Corpus
+from audiovq.data.corpus.base import Corpus
 
 Batch = dict[str, Any]
 

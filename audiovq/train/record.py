@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from audiovq import __version__
+from audiovq.data.corpus.pack import PackedCorpus
 from audiovq.data.files import atomic_output
-from audiovq.data.pack import PackedCorpus
 from audiovq.errors import ConfigError, OutputError
 from audiovq.train.config import ExperimentConfig
 from audiovq.train.experiment import Experiment, parse_experiment

@@ -10,8 +10,8 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from audiovq.cli.data import data
+from audiovq.data.corpus.pack import PackedCorpus
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.pack import PackedCorpus
 from audiovq.errors import BadDataError, OutputError
 
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioModelConfig, AudioVQVAE
+from audiovq.data.corpus.pack import PackedCorpus, pack
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.pack import PackedCorpus, pack
 
 RATE = 8000
 SPEAKERS = ["ann", "bob", "cyd"]

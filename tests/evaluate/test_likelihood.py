@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiovq.data.pack import pack
+from audiovq.data.corpus.pack import pack
 from audiovq.errors import BadDataError, BadModelError
 from audiovq.evaluate.likelihood import derangement, fit_frames, measure_likelihood
 

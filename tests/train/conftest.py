@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.pack import pack
 from audiovq.train.config import ExperimentConfig, parse_config
 
 FRAME = {

@@ -15,8 +15,8 @@ import torch
 import yaml
 
 from audiovq.audio import AudioVQVAE
-from audiovq.data.corpus import open_corpus
-from audiovq.data.segments import SegmentBatches
+from audiovq.data.corpus.base import open_corpus
+from audiovq.data.corpus.segments import SegmentBatches
 from audiovq.errors import ConfigError, OutputError
 from audiovq.train import record, run
 from audiovq.train.config import parse_config

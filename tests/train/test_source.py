@@ -9,8 +9,8 @@ from audiovq.audio import AudioVQVAE
 from audiovq.audio.excitation import Pulses, pulse_cycles, pulse_train
 from audiovq.audio.pitch import track_pitch
 from audiovq.audio.source_decoder import F0_BINS, decode_pitch
+from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.pack import pack
 from audiovq.train.config import parse_config
 from audiovq.train.losses import PowerLoss, SpectralLoss
 from audiovq.train.objectives import analysis_distance

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.pack import pack
 from audiovq.evaluate.metrics import stoi
 from audiovq.train.config import parse_config
 from audiovq.train.run import train

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data import pack as pack_module
 from audiovq.data.audio import read_audio, resample, to_int16
+from audiovq.data.corpus.base import pack as pack_module
+from audiovq.data.corpus.pack import PackedCorpus, pack, summary
+from audiovq.data.corpus.trim import trim_range
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.pack import PackedCorpus, pack, summary
-from audiovq.data.trim import trim_range
 from audiovq.errors import BadAudioError, BadDataError, OutputError
 
 MakeData = Callable[..., Path]
@@ -194,7 +194,7 @@ def test_a_killed_pack_goes_on_after_its_last_finished_shard(make_data: MakeData
     # each utterance takes a while, so that the kill comes in the middle
     script = tmp_path / "slow.py"
     script.write_text(
-        "import sys, time, audiovq.data.pack as p\n"
+        "import sys, time, audiovq.data.corpus.pack as p\n"
         "plain = p._prepare\n"
         "def slow(*args, **options):\n"
         "    time.sleep(0.02)\n"

@@ -1,7 +1,7 @@
 """Packing: the utterances of a data directory resampled, mixed down and trimmed once, so that training can map them.
 
 A random second read from the pack costs a small fraction of seeking in a 48 kHz flac and resampling it
-(`benchmarks/data_reading.py`). The files are described in `audiovq.data.packed`.
+(`benchmarks/data_reading.py`). The files are described in `audiovq.data.corpus.packed`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from audiovq.data.audio import resample, to_int16
-from audiovq.data.corpus import Corpus
+from audiovq.data.corpus.base import Corpus
+from audiovq.data.corpus.packed import VERSION, PackedCorpus, PackWriter, read_index, remove_notes
+from audiovq.data.corpus.trim import TRIM_MARGIN, trim_range
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.packed import VERSION, PackedCorpus, PackWriter, read_index, remove_notes
-from audiovq.data.trim import TRIM_MARGIN, trim_range
 from audiovq.errors import BadDataError, OutputError
 
 __all__ = ["MIN_SECONDS", "PackedCorpus", "pack", "summary"]

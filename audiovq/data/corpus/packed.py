@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.data.audio import from_int16
-from audiovq.data.corpus import Corpus
+from audiovq.data.corpus.base import Corpus
 from audiovq.data.files import atomic_output
 from audiovq.errors import BadDataError
 

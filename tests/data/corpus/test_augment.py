@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from audiovq.data.augment import Augmentation, BandLimit, Noise, Room
+from audiovq.data.corpus.augment import Augmentation, BandLimit, Noise, Room
 
 RATE = 16000
 

@@ -69,7 +69,7 @@ def open_corpus(path: str | Path, sample_rate: int) -> Corpus:
     A data directory that has not changed is opened once in a process. Raises BadDataError if it is neither, is damaged,
     or is packed at another rate.
     """
-    from audiovq.data.packed import INDEX, PackedCorpus
+    from audiovq.data.corpus.packed import INDEX, PackedCorpus
 
     path = Path(path)
     if not (path / INDEX).exists() and (path / "wav.scp").exists():
@@ -83,6 +83,6 @@ def open_corpus(path: str | Path, sample_rate: int) -> Corpus:
 
 @lru_cache(maxsize=8)
 def _open_directory(path: Path, sample_rate: int, times: tuple[int, ...]) -> Corpus:
-    from audiovq.data.direct import DirectCorpus
+    from audiovq.data.corpus.direct import DirectCorpus
 
     return DirectCorpus(path, sample_rate)

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from audiovq.data.corpus import Corpus, open_corpus
-from audiovq.data.direct import DirectCorpus
+from audiovq.data.corpus.base import Corpus, open_corpus
+from audiovq.data.corpus.direct import DirectCorpus
+from audiovq.data.corpus.pack import PackedCorpus, pack
+from audiovq.data.corpus.segments import SegmentBatches, eval_segments
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.pack import PackedCorpus, pack
-from audiovq.data.segments import SegmentBatches, eval_segments
 from audiovq.errors import BadAudioError, BadDataError
 
 MakeData = Callable[..., Path]

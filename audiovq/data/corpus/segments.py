@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from audiovq.data.augment import Augmentation
-from audiovq.data.corpus import Corpus
+from audiovq.data.corpus.augment import Augmentation
+from audiovq.data.corpus.base import Corpus
 from audiovq.errors import BadDataError, ConfigError
 
 Batch = dict[str, torch.Tensor]

@@ -1,0 +1,1 @@
+"""Corpora that training reads segments from: packs, and data directories read directly."""
