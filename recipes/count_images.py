@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from audiovq.data.image_sources import FORMATS, open_source
+from audiovq.data.image.sources import FORMATS, open_source
 from audiovq.errors import AudioVQError, BadDataError
 
 

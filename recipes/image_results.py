@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from audiovq.data.files import atomic_output
-from audiovq.data.image_pack import read_meta
+from audiovq.data.image.pack import read_meta
 from audiovq.errors import AudioVQError, BadDataError
 from audiovq.evaluate.table import markdown, number
 

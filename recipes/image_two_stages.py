@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audiovq.data.image_output import sheet, write_png
-from audiovq.data.images import open_images
+from audiovq.data.image.open import open_images
+from audiovq.data.image.output import sheet, write_png
 from audiovq.errors import AudioVQError, BadModelError
 from audiovq.image import ImageVQVAE
 from audiovq.pretrained import load_image_model

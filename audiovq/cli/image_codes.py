@@ -41,7 +41,7 @@ def encode(
     """
     refuse_pipes(source, target)
     from audiovq.codec import ImageCodec, encode_image
-    from audiovq.data.image_files import SUFFIXES
+    from audiovq.data.image.files import SUFFIXES
 
     to_array = target.endswith(".npy")
     if holds_many(source) and not to_array:
@@ -121,7 +121,7 @@ def _encode_array(codec: ImageCodec, source: str, target: Path, *, force: bool, 
     from audiovq.bitstream.collection import array_item
     from audiovq.codec.image_files import in_channels
     from audiovq.data.files import atomic_output
-    from audiovq.data.images import open_images
+    from audiovq.data.image.open import open_images
 
     labels = target.with_suffix(".labels.txt")
     if labels.exists() and not force:

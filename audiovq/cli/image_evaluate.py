@@ -51,7 +51,7 @@ def evaluate(
     """
     set_threads(threads)
     from audiovq.data.files import atomic_output
-    from audiovq.data.images import open_images, spread
+    from audiovq.data.image.open import open_images, spread
     from audiovq.evaluate.collapse import latent_use, use_table
     from audiovq.evaluate.image_likelihood import bits_table, bits_tree, image_bits
     from audiovq.evaluate.table import to_json

@@ -48,7 +48,7 @@ def pack(source: Path, out: Path, against: Path | None, **options: Any) -> None:
     """
     if options["exclude"] and options["limit"] is None:
         raise click.UsageError("--exclude needs --limit, which says how many are left out")
-    from audiovq.data.images import ImagePack, duplicates, pack_images
+    from audiovq.data.image.open import ImagePack, duplicates, pack_images
 
     other = None if against is None else ImagePack.open(against)
     packed, too_small = pack_images(source, out, **options)

@@ -38,9 +38,9 @@ def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]
     Raises BadDataError where there are none.
     """
     from audiovq.codec.image_files import in_channels, read_picture
-    from audiovq.data.image_files import SUFFIXES
-    from audiovq.data.image_sources import open_source
-    from audiovq.data.images import spread
+    from audiovq.data.image.files import SUFFIXES
+    from audiovq.data.image.open import spread
+    from audiovq.data.image.sources import open_source
 
     path = Path(source)
     if holds_many(source):
@@ -64,7 +64,7 @@ def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]
 
 def holds_many(source: str) -> bool:
     """Whether it is a pack or an array of pictures."""
-    from audiovq.data.image_pack import read_meta
+    from audiovq.data.image.pack import read_meta
 
     return Path(source).suffix.lower() in ARRAYS or read_meta(Path(source)) is not None
 

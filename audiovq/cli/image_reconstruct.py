@@ -59,7 +59,7 @@ def reconstruct(
         raise click.UsageError("nothing to write: name OUT, or --grid FILE.png")
     from audiovq.codec import ImageCodec, ImageReport
     from audiovq.codec.image_files import reconstruct as there_and_back
-    from audiovq.data.image_output import check_png, sheet, square_columns, write_png
+    from audiovq.data.image.output import check_png, sheet, square_columns, write_png
 
     set_threads(threads)
     if grid is not None:

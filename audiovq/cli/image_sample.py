@@ -61,7 +61,7 @@ def sample(
     """
     if labels and every_label:
         raise click.UsageError("--label and --every-label say two things; give one of them")
-    from audiovq.data.image_output import check_png, sheet, square_columns, write_png
+    from audiovq.data.image.output import check_png, sheet, square_columns, write_png
     from audiovq.pretrained import load_image_model
     from audiovq.prior import load_prior
 

@@ -70,7 +70,7 @@ def write_sheet(
 ) -> None:
     """The samples of `[B, Q, H, W]` as pictures on one sheet, in reading order; a single one alone."""
     from audiovq.codec.sampled import picture_of
-    from audiovq.data.image_output import sheet, square_columns, write_png
+    from audiovq.data.image.output import sheet, square_columns, write_png
 
     pictures = [
         coder.decode(

@@ -75,7 +75,7 @@ def sample(
     The same seed gives the same codes; sample number i does not depend on --num.
     """
     from audiovq.codec import Codec, ImageCodec
-    from audiovq.data.image_output import check_png
+    from audiovq.data.image.output import check_png
     from audiovq.prior import load_prior
     from audiovq.prior import sample as draw
     from audiovq.prior.base import positions

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from audiovq.codec.image_codec import ImageCodec
 from audiovq.data.files import atomic_output
-from audiovq.data.image_files import open_rgb, to_array
-from audiovq.data.image_output import as_image, check_png
+from audiovq.data.image.files import open_rgb, to_array
+from audiovq.data.image.output import as_image, check_png
 
 Pixels = NDArray[np.uint8]
 

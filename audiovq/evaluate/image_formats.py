@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audiovq.data.image_output import as_image
+from audiovq.data.image.output import as_image
 
 Pixels = NDArray[np.uint8]
 QUALITIES = {"JPEG": range(1, 96), "WebP": range(101)}  # Pillow advises against JPEG above 95

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiovq.data.images import open_images
+from audiovq.data.image.open import open_images
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadDataError, BadModelError
 from audiovq.evaluate.classifier import Picture, Trained, train_classifier
@@ -70,7 +70,7 @@ def image_judge(codec: str | Path, data: str | Path) -> Judge:
 
     Args:
         codec: name or folder of the image model whose codes are judged.
-        data: pictures with classes, whatever `audiovq.data.images.open_images` takes.
+        data: pictures with classes, whatever `audiovq.data.image.open.open_images` takes.
 
     Raises BadDataError for pictures without classes, BadModelError for a model without codes.
     """

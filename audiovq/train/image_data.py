@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from audiovq.data.images import open_images, spread
+from audiovq.data.image.open import open_images, spread
 from audiovq.errors import BadDataError, ConfigError
 from audiovq.image.config import CodesConfig, ImageModelConfig
 from audiovq.train.image_config import ImageDataConfig, ImageExperimentConfig

@@ -12,9 +12,9 @@ from PIL import Image
 
 from audiovq.bitstream import read_codes
 from audiovq.bitstream.collection import read_collection
-from audiovq.data.image_files import read_image
-from audiovq.data.image_output import write_png
-from audiovq.data.images import Picture, write_pack
+from audiovq.data.image.files import read_image
+from audiovq.data.image.open import Picture, write_pack
+from audiovq.data.image.output import write_png
 from audiovq.image import ImageModelConfig, build_image_model
 from audiovq.prior import CodeSpec
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from audiovq.data.image_files import read_image
-from audiovq.data.images import pack_images
+from audiovq.data.image.files import read_image
+from audiovq.data.image.open import pack_images
 from audiovq.image import ImageModelConfig, build_image_model
 from audiovq.prior import CodeItem, NetworkPrior, NGramPrior, PriorConfig
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audiovq.data.images import open_images
+from audiovq.data.image.open import open_images
 
 
 @pytest.fixture

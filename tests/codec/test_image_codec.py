@@ -14,7 +14,7 @@ from audiovq.codec import Codec, EncodedImage, FrameSource, ImageCodec, encode_i
 from audiovq.codec import image_codec as image_codec_module
 from audiovq.codec import strips as strips_module
 from audiovq.codec.image_files import reconstruct
-from audiovq.data.image_output import write_png
+from audiovq.data.image.output import write_png
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError, OutputError
 from audiovq.image import ImageModelConfig, ImageVQVAE, build_image_model
 

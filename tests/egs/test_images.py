@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audiovq.data.images import open_images
+from audiovq.data.image.open import open_images
 
 LAYOUTS = {"cifar10": ("test", 32, "png"), "tinyimagenet": ("val", 64, "jpg"), "imagenet": ("val", 150, "jpg")}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audiovq.data.image_output import as_image
+from audiovq.data.image.output import as_image
 from audiovq.evaluate.image_formats import QUALITIES, Coded, as_png, nearest, psnr_db, score, ssim
 from audiovq.evaluate.image_report import PictureReport, in_all, report_table
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiovq.data.image_pack import Picture, write_pack
+from audiovq.data.image.pack import Picture, write_pack
 from audiovq.errors import BadDataError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiovq.data.images import open_images, pack_images
+from audiovq.data.image.open import open_images, pack_images
 from audiovq.errors import BadDataError, ConfigError
 from audiovq.image import ImageVQVAE, load_image_model
 from audiovq.train import run

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audiovq.data.image_pack import ImagePack, Picture, write_pack
-from audiovq.data.image_resize import resize
-from audiovq.data.images import duplicates, open_images, pack_images
+from audiovq.data.image.open import duplicates, open_images, pack_images
+from audiovq.data.image.pack import ImagePack, Picture, write_pack
+from audiovq.data.image.resize import resize
 from audiovq.errors import BadDataError, OutputError
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from audiovq.data.image_pack import ImagePack, Picture, check_replaceable, write_pack
-from audiovq.data.image_resize import Resize
-from audiovq.data.image_sources import ArraySource, SourceFormat, Split, open_source
+from audiovq.data.image.pack import ImagePack, Picture, check_replaceable, write_pack
+from audiovq.data.image.resize import Resize
+from audiovq.data.image.sources import ArraySource, SourceFormat, Split, open_source
 from audiovq.errors import BadDataError
 
 __all__ = ["ImagePack", "Picture", "duplicates", "open_images", "pack_images", "spread", "write_pack"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audiovq.data.image_files import to_array
+from audiovq.data.image.files import to_array
 
 Resize = Literal["bicubic", "box"]
 RESIZES: tuple[str, ...] = get_args(Resize)

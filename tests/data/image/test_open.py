@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audiovq.data.image_files import open_rgb, read_image
-from audiovq.data.images import open_images
+from audiovq.data.image.files import open_rgb, read_image
+from audiovq.data.image.open import open_images
 from audiovq.errors import BadDataError
 
 

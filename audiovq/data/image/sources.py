@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audiovq.data.image_files import SUFFIXES, open_rgb, to_array
-from audiovq.data.image_pack import ImagePack, Picture, read_meta
-from audiovq.data.image_resize import Resize, resize
+from audiovq.data.image.files import SUFFIXES, open_rgb, to_array
+from audiovq.data.image.pack import ImagePack, Picture, read_meta
+from audiovq.data.image.resize import Resize, resize
 from audiovq.errors import BadDataError
 
 SourceFormat = Literal["auto", "folder", "array", "cifar10", "pack"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audiovq.data.image_files import read_image
-from audiovq.data.image_output import sheet, square_columns, write_png
+from audiovq.data.image.files import read_image
+from audiovq.data.image.output import sheet, square_columns, write_png
 from audiovq.errors import OutputError
 
 

@@ -1,0 +1,1 @@
+"""Folders, arrays and packs of images, read as tensors of one size."""
