@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovq.layers.convnext import ConvNeXtBlock
-from audiovq.layers.wavenet import RESIDUAL_SCALE, WaveNetStack
+from audiovq.layers.wavenet.stack import RESIDUAL_SCALE, WaveNetStack
 
 # Batch, frames, channels of a depthwise convolution with 7 taps: the codec's training batch at 50 and 100 frames/s, and
 # ten seconds to decode.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.errors import ModelMismatchError
-from audiovq.layers.wavenet import WaveNetLayer
+from audiovq.layers.wavenet.stack import WaveNetLayer
 
 BLOCK = 8  # samples whose past taps the compiled sampler computes at once; a ring holds as many rows more
 

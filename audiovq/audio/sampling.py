@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audiovq.audio.sampler_state import SamplerState, padded, ring_rows
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
-from audiovq.layers.wavenet import WaveNetLayer, WaveNetStack
+from audiovq.layers.wavenet.stack import WaveNetLayer, WaveNetStack
 
 
 class RingLayer:

@@ -6,7 +6,7 @@ from audiovq.layers.convnext import ConvNeXtBlock, ConvNeXtStack
 from audiovq.layers.pixelcnn import GatedPixelCNN
 from audiovq.layers.spectral import STFT, InverseSTFT, LogMel, mel_averages, mel_filterbank
 from audiovq.layers.transformer import CausalTransformer
-from audiovq.layers.wavenet import WaveNetStack
+from audiovq.layers.wavenet.stack import WaveNetStack
 
 __all__ = [
     "STFT",

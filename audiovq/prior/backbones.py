@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from audiovq.layers import CausalTransformer, GatedPixelCNN, WaveNetStack
-from audiovq.layers.wavenet_steps import WaveNetSteps
+from audiovq.layers.wavenet.steps import WaveNetSteps
 from audiovq.prior.config import PixelCNNConfig, TransformerConfig, WaveNetConfig
 
 

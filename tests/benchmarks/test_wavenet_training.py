@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from audiovq.layers.gated_bf16 import GatedLayers
+from audiovq.layers.wavenet.bf16 import GatedLayers
 
 SIZES = dict(channels=4, gate_channels=3, skip_channels=5)
 NAMES = ["float32", "bfloat16 by autocast", "bfloat16, fused loops"]

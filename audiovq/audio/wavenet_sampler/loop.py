@@ -34,7 +34,7 @@ from audiovq.audio.wavenet_sampler.products import (
     product,
 )
 from audiovq.audio.wavenet_sampler.rows import SIGNED, UNSIGNED, operand, store_row
-from audiovq.layers.wavenet import RESIDUAL_SCALE
+from audiovq.layers.wavenet.stack import RESIDUAL_SCALE
 from audiovq.simd.disk_cache import compiled_and_kept, sources_stamp
 
 SCALE = np.float32(RESIDUAL_SCALE)

@@ -11,7 +11,7 @@ from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.sampler_state import BLOCK, padded, ring_rows
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler.rows import SIGNED, UNSIGNED
-from audiovq.layers.wavenet import RESIDUAL_SCALE, WaveNetStack
+from audiovq.layers.wavenet.stack import RESIDUAL_SCALE, WaveNetStack
 from audiovq.simd.byte_products import PAIR_LIMIT
 from audiovq.simd.vectors import LANES
 

@@ -12,7 +12,7 @@ from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.sampler_state import ring_rows
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler.draws import draw_value
-from audiovq.layers.wavenet import RESIDUAL_SCALE
+from audiovq.layers.wavenet.stack import RESIDUAL_SCALE
 from audiovq.simd.disk_cache import compiled_and_kept
 
 Array = NDArray[Any]

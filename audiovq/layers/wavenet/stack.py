@@ -119,7 +119,7 @@ class WaveNetStack(nn.Module):
     @torch.autocast("cpu", enabled=False)
     def _skips_in_bfloat16(self, x: Tensor, condition: Tensor | None) -> Tensor:
         """The sum of skips `[B, T, skip_channels]` in bfloat16, by loops that are fused for a CPU."""
-        from audiovq.layers.gated_bf16 import GatedLayers  # compiles, so only where it is used
+        from audiovq.layers.wavenet.bf16 import GatedLayers  # compiles, so only where it is used
 
         layers = self.wavenet_layers
         residuals = [layer.residual for layer in layers if layer.residual is not None]

@@ -1,4 +1,4 @@
-"""The loops of `audiovq.layers.gated_bf16`, compiled by numba at their first call.
+"""The loops of `audiovq.layers.wavenet.bf16`, compiled by numba at their first call.
 
 bfloat16 is the upper half of a float32, so it travels as uint16; sums are float32. The inner loops are short and read
 few arrays each: that is what the compiler turns into vector instructions.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from audiovq.layers import WaveNetStack
-from audiovq.layers.gated_bf16 import GatedLayers
+from audiovq.layers.wavenet.bf16 import GatedLayers
 
 
 def make_stack(**options):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audiovq.layers import WaveNetStack
-from audiovq.layers.wavenet_steps import WaveNetSteps
+from audiovq.layers.wavenet.steps import WaveNetSteps
 
 
 def make_stack(**options):

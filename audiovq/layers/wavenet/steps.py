@@ -10,7 +10,7 @@ place.
 import torch
 from torch import Tensor
 
-from audiovq.layers.wavenet import RESIDUAL_SCALE, WaveNetLayer, WaveNetStack
+from audiovq.layers.wavenet.stack import RESIDUAL_SCALE, WaveNetLayer, WaveNetStack
 
 
 class WaveNetSteps:
