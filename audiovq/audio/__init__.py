@@ -7,9 +7,9 @@ from audiovq.audio.feed_forward import FeedForwardDecoder
 from audiovq.audio.frame_decoder import FrameDecoder
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.model import AudioVQVAE
-from audiovq.audio.sampling import sample_wavenet
 from audiovq.audio.source_decoder import SourceDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
+from audiovq.audio.wavenet_sampler.definition import sample_wavenet
 
 __all__ = [
     "AudioModelConfig",

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.mulaw import mulaw_decode, mulaw_encode
-from audiovq.audio.sampler_state import SamplerState
-from audiovq.audio.sampling import start_state
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
+from audiovq.audio.wavenet_sampler.definition import start_state
 from audiovq.audio.wavenet_sampler.plain import PlainLoop
+from audiovq.audio.wavenet_sampler.state import SamplerState
 from audiovq.audio.wavenet_sampler.vector_loop import VectorLoop
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from audiovq.audio.sampler_state import BLOCK
 from audiovq.audio.wavenet_sampler.draws import draw_class, draw_value
 from audiovq.audio.wavenet_sampler.pack import (
     AHEAD,
@@ -34,6 +33,7 @@ from audiovq.audio.wavenet_sampler.products import (
     product,
 )
 from audiovq.audio.wavenet_sampler.rows import SIGNED, UNSIGNED, operand, store_row
+from audiovq.audio.wavenet_sampler.state import BLOCK
 from audiovq.layers.wavenet.stack import RESIDUAL_SCALE
 from audiovq.simd.disk_cache import compiled_and_kept, sources_stamp
 

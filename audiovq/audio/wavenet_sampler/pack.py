@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
-from audiovq.audio.sampler_state import BLOCK, padded, ring_rows
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler.rows import SIGNED, UNSIGNED
+from audiovq.audio.wavenet_sampler.state import BLOCK, padded, ring_rows
 from audiovq.layers.wavenet.stack import RESIDUAL_SCALE, WaveNetStack
 from audiovq.simd.byte_products import PAIR_LIMIT
 from audiovq.simd.vectors import LANES

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
-from audiovq.audio.sampler_state import ring_rows
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler.draws import draw_value
+from audiovq.audio.wavenet_sampler.state import ring_rows
 from audiovq.layers.wavenet.stack import RESIDUAL_SCALE
 from audiovq.simd.disk_cache import compiled_and_kept
 

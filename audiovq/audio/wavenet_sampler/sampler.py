@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiovq.audio.sampler_state import SamplerState
-from audiovq.audio.sampling import continue_wavenet, start_state
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
+from audiovq.audio.wavenet_sampler.definition import continue_wavenet, start_state
+from audiovq.audio.wavenet_sampler.state import SamplerState
 from audiovq.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.audio.sampler_state import BLOCK
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import loop
 from audiovq.audio.wavenet_sampler.pack import aligned_zeros, pack_weights
 from audiovq.audio.wavenet_sampler.products import EIGHT_ROWS, ONE_ROW
+from audiovq.audio.wavenet_sampler.state import BLOCK
 from audiovq.errors import ConfigError
 from audiovq.simd import byte_products
 from audiovq.simd.vectors import LANES

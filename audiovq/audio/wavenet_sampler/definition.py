@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiovq.audio.sampler_state import SamplerState, padded, ring_rows
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
+from audiovq.audio.wavenet_sampler.state import SamplerState, padded, ring_rows
 from audiovq.layers.wavenet.stack import WaveNetLayer, WaveNetStack
 
 
