@@ -33,11 +33,11 @@ def validate(
     ctx: click.Context, data_dirs: tuple[Path, ...], audio: bool, any_rate: bool, require_text: bool, no_spk_sort: bool
 ) -> None:
     """Print every problem of each DATA_DIR with file and line; exit with 1 if there is any."""
-    from audiovq.data.kaldi.datadir import datadir as kaldi
+    from audiovq.data.kaldi import datadir
 
     sound = True
     for path in data_dirs:
-        problems = kaldi.validate(
+        problems = datadir.validate(
             path, audio=audio, one_rate=not any_rate, require_text=require_text, spk_sort=not no_spk_sort
         )
         for problem in problems:
@@ -45,7 +45,7 @@ def validate(
         if problems:
             sound = False
         else:
-            click.echo(f"{path}: sound, {_counts(kaldi.DataDir.read(path))}")
+            click.echo(f"{path}: sound, {_counts(datadir.DataDir.read(path))}")
     if not sound:
         ctx.exit(1)
 
@@ -232,7 +232,7 @@ def _counts(directory: DataDir) -> str:
 
 def _listed(source: DataDir, data_dir: Path, path: Path, speakers: bool, ignore_missing: bool) -> list[str]:
     """Utterances that a list names, itself or by their speakers."""
-    from audiovq.data.kaldi.datadir import select
+    from audiovq.data.kaldi import select
     from audiovq.errors import BadDataError
 
     ids = select.read_list(path)

@@ -8,7 +8,7 @@ import torch
 
 from audiovq.audio import sample_wavenet
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.data.kaldi.datadir import datadir as kaldi
+from audiovq.data.kaldi import datadir
 from audiovq.errors import BadDataError, BadModelError, OutputError
 from audiovq.evaluate.resynthesis import Take, decode_in_lockstep, mono, original_of, resynthesize, rotated_voices
 
@@ -40,7 +40,7 @@ def test_unknown_decoder_is_named(model):
 def test_output_is_a_sound_data_directory_of_the_same_lengths(model_folder, data_dir, tmp_path):
     data = DataDir.read(data_dir)
     assert resynthesize(model_folder, own_voices(data), tmp_path / "out", batch_size=4)
-    assert kaldi.validate(tmp_path / "out") == []
+    assert datadir.validate(tmp_path / "out") == []
     made = DataDir.read(tmp_path / "out")
     assert [(u.id, u.speaker, u.text) for u in made.utterances] == [(u.id, u.speaker, u.text) for u in data.utterances]
     assert [len(mono(u, 8000)) for u in made.utterances] == [len(mono(u, 8000)) for u in data.utterances]

@@ -1,6 +1,6 @@
 """Kaldi data directories: `wav.scp` with `segments`, `utt2spk`, `spk2utt`, `text`, `spk2gender` and tables beside them.
 
-Read strictly: what is wrong is a BadDataError that names file and line (`audiovq.data.kaldi.checks` says what is checked).
+Read strictly: what is wrong is a BadDataError that names file and line (`checks` says what is checked).
 Written sorted bytewise (LC_ALL=C) whatever the locale, each file whole or not at all.
 """
 

@@ -1,1 +1,1 @@
-"""WaveNet's gated stack: `stack` defines it; `steps` feeds it sample by sample; `loops` and `bf16` are its fast forms."""
+"""WaveNet: `stack` defines it; `steps` feeds it sample by sample; `loops` and `bf16` are faster forms of the gates."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiovq.layers.wavenet.stack import loops
+from audiovq.layers.wavenet import loops
 
 
 class GatedLayers(torch.autograd.Function):
