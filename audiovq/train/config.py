@@ -79,7 +79,7 @@ class DataConfig(Config):
 
 
 class AdversarialConfig(Config):
-    """Discriminators beside the spectral distances (see `audiovq.train.adversarial`).
+    """Discriminators beside the spectral distances (see `audiovq.train.speech.adversarial`).
 
     Attributes:
         from_step: when they come in; warmup_steps: how long they learn alone then.
@@ -119,7 +119,7 @@ class SpectralConfig(Config):
         loudness_weight: weight of the disturbance in loudness, after PESQ. 0 leaves it out, as with the next.
         envelope_weight: weight of what the envelopes' correlation lacks, after ESTOI.
         neurogram_weight: weight of what the levels' local correlation lacks, after ViSQOL.
-        power_weight: weight of the distance of mean powers (see `audiovq.train.losses.PowerLoss`).
+        power_weight: weight of the distance of mean powers (see `audiovq.train.speech.spectral.PowerLoss`).
         periodicity_weight: weight of what each band of a voice lacks in periodicity, or has too much.
         analysis_weight: weight of the distance of what the encoder makes of output and input; for a model whose codes
             are fixed.

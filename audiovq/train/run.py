@@ -17,8 +17,8 @@ from audiovq.train.experiment import Experiment
 from audiovq.train.image_config import ImageExperimentConfig
 from audiovq.train.image_module import ImageModule
 from audiovq.train.image_run import ImageRun
-from audiovq.train.module import AudioVQVAEModule
-from audiovq.train.speech_run import SpeechRun
+from audiovq.train.speech.module import AudioVQVAEModule
+from audiovq.train.speech.run import SpeechRun
 
 
 class Run(Protocol):

@@ -8,11 +8,11 @@ from torch import nn
 
 from audiovq.audio import AudioVQVAE
 from audiovq.errors import ConfigError
-from audiovq.train.adversarial import Adversary, GradientBalance, feature_loss, frozen, hinge_loss
 from audiovq.train.config import AdversarialConfig, parse_config
-from audiovq.train.discriminators import MelDiscriminator, PeriodDiscriminator, SpectrumDiscriminator
-from audiovq.train.objectives import build_objective
 from audiovq.train.run import train
+from audiovq.train.speech.adversarial import Adversary, GradientBalance, feature_loss, frozen, hinge_loss
+from audiovq.train.speech.discriminators import MelDiscriminator, PeriodDiscriminator, SpectrumDiscriminator
+from audiovq.train.speech.objectives import build_objective
 
 from .conftest import tiny_config, tiny_tree
 from .test_objectives import batch_of

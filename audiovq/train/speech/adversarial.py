@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from audiovq.quantize.distributed import all_reduce_sum, world_size
 from audiovq.quantize.gradients import with_gradient
 from audiovq.train.config import AdversarialConfig
-from audiovq.train.discriminators import build_discriminators
+from audiovq.train.speech.discriminators import build_discriminators
 
 NORM_DECAY = 0.95  # of the running means of gradient norms
 LOWEST_LEVEL = 1e-3  # RMS, -60 dB of full scale: silence is not blown up

@@ -7,8 +7,8 @@ import torch
 
 from audiovq.audio import AudioVQVAE
 from audiovq.errors import ConfigError
-from audiovq.train.losses import SpectralLoss
-from audiovq.train.objectives import build_objective
+from audiovq.train.speech.objectives import build_objective
+from audiovq.train.speech.spectral import SpectralLoss
 
 from .conftest import tiny_config
 

@@ -12,7 +12,7 @@ from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.evaluate.metrics import stoi
 from audiovq.train.config import parse_config
 from audiovq.train.run import train
-from audiovq.train.validation_scores import mean_scores
+from audiovq.train.speech.scores import mean_scores
 
 from .conftest import tiny_tree
 

@@ -12,10 +12,10 @@ from audiovq.audio.source_decoder import F0_BINS, decode_pitch
 from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.train.config import parse_config
-from audiovq.train.losses import PowerLoss, SpectralLoss
-from audiovq.train.objectives import analysis_distance
 from audiovq.train.run import train
-from audiovq.train.source import BANDS, PeriodicityLoss, pitch_loss
+from audiovq.train.speech.objectives import analysis_distance
+from audiovq.train.speech.source import BANDS, PeriodicityLoss, pitch_loss
+from audiovq.train.speech.spectral import PowerLoss, SpectralLoss
 
 from .test_run import losses
 

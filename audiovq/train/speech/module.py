@@ -9,9 +9,9 @@ from audiovq.audio import AudioVQVAE
 from audiovq.quantize import CodeUsage
 from audiovq.train.code_use import log_code_use
 from audiovq.train.config import ExperimentConfig
-from audiovq.train.objectives import build_objective
 from audiovq.train.optimization import OptimizedModule
-from audiovq.train.start import frozen_parts, load_released, trained_parts
+from audiovq.train.speech.objectives import build_objective
+from audiovq.train.speech.released import frozen_parts, load_released, trained_parts
 
 Batch = dict[str, Any]
 

@@ -7,9 +7,9 @@ from audiovq.audio import AudioVQVAE
 from audiovq.errors import ConfigError
 from audiovq.quantize import ResidualVQ
 from audiovq.train.config import parse_config
-from audiovq.train.module import AudioVQVAEModule
-from audiovq.train.objectives import fixed_latents
 from audiovq.train.run import train
+from audiovq.train.speech.module import AudioVQVAEModule
+from audiovq.train.speech.objectives import fixed_latents
 
 from .conftest import FRAME, WAVENET, tiny_config, tiny_tree
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from audiovq.audio import AudioVQVAE, FeedForwardDecoder, Place, SourceDecoder, WaveNetDecoder
 from audiovq.errors import ConfigError
 from audiovq.quantize import VQOutput
-from audiovq.train.adversarial import Adversary
 from audiovq.train.config import LikelihoodConfig, SpectralConfig
-from audiovq.train.losses import PowerLoss, SpectralLoss
-from audiovq.train.perceptual import KINDS as PERCEPTUAL
-from audiovq.train.perceptual import PerceptualLoss
-from audiovq.train.pitch_targets import pulses_of
-from audiovq.train.source import PeriodicityLoss, pitch_loss
+from audiovq.train.speech.adversarial import Adversary
+from audiovq.train.speech.perceptual import KINDS as PERCEPTUAL
+from audiovq.train.speech.perceptual import PerceptualLoss
+from audiovq.train.speech.pitch_targets import pulses_of
+from audiovq.train.speech.source import PeriodicityLoss, pitch_loss
+from audiovq.train.speech.spectral import PowerLoss, SpectralLoss
 
 Batch = dict[str, Any]
 

@@ -4,7 +4,7 @@ import pytest
 import soundfile
 import torch
 
-from audiovq.train.perceptual import (
+from audiovq.train.speech.perceptual import (
     EnvelopeDecorrelation,
     LoudnessDisturbance,
     NeurogramDissimilarity,

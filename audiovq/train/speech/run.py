@@ -17,9 +17,9 @@ from audiovq.errors import ConfigError
 from audiovq.train import record
 from audiovq.train.callbacks import AudioExample, Throughput
 from audiovq.train.config import AugmentConfig, ExperimentConfig, SpectralConfig, parse_config
-from audiovq.train.module import AudioVQVAEModule
-from audiovq.train.pitch_targets import SegmentsWithPitch, with_pitch
-from audiovq.train.validation_scores import ValidationScores
+from audiovq.train.speech.module import AudioVQVAEModule
+from audiovq.train.speech.pitch_targets import SegmentsWithPitch, with_pitch
+from audiovq.train.speech.scores import ValidationScores
 
 
 def build_augmentation(config: AugmentConfig | None) -> Augmentation | None:

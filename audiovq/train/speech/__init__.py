@@ -1,0 +1,1 @@
+"""Training of audio models: data, objectives, discriminators and the Lightning module."""
