@@ -59,7 +59,7 @@ def evaluate(
     from audiovq.image.config import PixelsConfig
     from audiovq.pretrained import load_image_model
     from audiovq.prior import load_prior
-    from audiovq.train.image_data import open_grids
+    from audiovq.train.image.data import open_grids
 
     loaded = load_image_model(model, device)
     assert loaded.config is not None

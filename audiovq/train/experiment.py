@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from audiovq.train.config import ExperimentConfig, load_tree, parse_as
-from audiovq.train.image_config import ImageExperimentConfig
+from audiovq.train.image.config import ImageExperimentConfig
 
 Experiment = ExperimentConfig | ImageExperimentConfig
 

@@ -14,9 +14,9 @@ from audiovq.train import record
 from audiovq.train.callbacks import AverageWeights, ExportModel, PrintProgress, SaveCheckpoints
 from audiovq.train.config import OptimizationConfig
 from audiovq.train.experiment import Experiment
-from audiovq.train.image_config import ImageExperimentConfig
-from audiovq.train.image_module import ImageModule
-from audiovq.train.image_run import ImageRun
+from audiovq.train.image.config import ImageExperimentConfig
+from audiovq.train.image.module import ImageModule
+from audiovq.train.image.run import ImageRun
 from audiovq.train.speech.module import AudioVQVAEModule
 from audiovq.train.speech.run import SpeechRun
 

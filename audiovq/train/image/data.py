@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from audiovq.data.image.open import open_images, spread
 from audiovq.errors import BadDataError, ConfigError
 from audiovq.image.config import CodesConfig, ImageModelConfig
-from audiovq.train.image_config import ImageDataConfig, ImageExperimentConfig
+from audiovq.train.image.config import ImageDataConfig, ImageExperimentConfig
 
 Batch = dict[str, Tensor]
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from audiovq.image import Bound, ImageVQVAE, build_image_model
 from audiovq.quantize import CodeUsage
 from audiovq.train.code_use import log_code_use
-from audiovq.train.image_config import ImageExperimentConfig
-from audiovq.train.image_data import Batch
+from audiovq.train.image.config import ImageExperimentConfig
+from audiovq.train.image.data import Batch
 from audiovq.train.optimization import OptimizedModule
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from audiovq.train.callbacks import Throughput
-from audiovq.train.image_config import ImageExperimentConfig
-from audiovq.train.image_data import ImageData, open_grids
-from audiovq.train.image_examples import ImageExample
-from audiovq.train.image_module import ImageModule
+from audiovq.train.image.config import ImageExperimentConfig
+from audiovq.train.image.data import ImageData, open_grids
+from audiovq.train.image.examples import ImageExample
+from audiovq.train.image.module import ImageModule
 
 STAMP_IMAGES = 64  # looked at to tell one set of images from another
 

@@ -16,8 +16,8 @@ from audiovq.errors import BadDataError, ConfigError
 from audiovq.image import ImageVQVAE, load_image_model
 from audiovq.train import run
 from audiovq.train.experiment import parse_experiment
-from audiovq.train.image_config import ImageDataConfig, ImageExperimentConfig
-from audiovq.train.image_data import ImageBatches
+from audiovq.train.image.config import ImageDataConfig, ImageExperimentConfig
+from audiovq.train.image.data import ImageBatches
 from audiovq.train.run import train
 
 SMALL = {"channels": 8, "residual_channels": 8, "residual_blocks": 1}
