@@ -96,14 +96,14 @@ def fit(
     spec = collection.spec
     if by_speaker:
         spec = spec.model_copy(update={"labels": _labels(items)})
-    from audiovq.train.prior_run import refuse_finished, train_prior
+    from audiovq.train.prior.run import refuse_finished, train_prior
 
     refuse_finished(out, goes_on=kind in NETWORKS, force=force)
     if kind in COUNTED:
         fitted: Prior = NGramPrior.fit(_as_config(PriorConfig, spec, kind), items)
         fitted.save_pretrained(out)
     else:
-        from audiovq.train.prior_config import load_prior_config
+        from audiovq.train.prior.config import load_prior_config
 
         experiment = load_prior_config(kind, config, overrides)
         _as_config(PriorConfig, spec, kind)

@@ -118,8 +118,8 @@ class _Fit:
     """Trains the networks of one set, each in a folder of its own; controls are told apart by their number."""
 
     def __init__(self, folder: Path, config: str | None, overrides: Sequence[str], device: str) -> None:
-        from audiovq.train.prior_config import load_prior_config
-        from audiovq.train.prior_run import train_prior  # slow: not within the seconds of the first network
+        from audiovq.train.prior.config import load_prior_config
+        from audiovq.train.prior.run import train_prior  # slow: not within the seconds of the first network
 
         self.load_config, self.train = load_prior_config, train_prior
         self.folder, self.config, self.overrides, self.device = folder, config, overrides, device

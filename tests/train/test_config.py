@@ -9,7 +9,7 @@ from audiovq.errors import ConfigError
 from audiovq.train.config import ExperimentConfig, load_config
 from audiovq.train.experiment import load_experiment
 from audiovq.train.image.config import ImageExperimentConfig
-from audiovq.train.prior_config import load_prior_config
+from audiovq.train.prior.config import load_prior_config
 
 from .conftest import tiny_tree
 

@@ -13,10 +13,10 @@ import torch
 
 from audiovq.errors import BadDataError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec, load_prior, score_items, total
-from audiovq.train import prior_run
-from audiovq.train.prior_config import PriorDataConfig, load_prior_config
-from audiovq.train.prior_data import CodeBatches, held_out_batches
-from audiovq.train.prior_run import train_prior
+from audiovq.train.prior import run as prior_run
+from audiovq.train.prior.config import PriorDataConfig, load_prior_config
+from audiovq.train.prior.data import CodeBatches, held_out_batches
+from audiovq.train.prior.run import train_prior
 
 SPEC = CodeSpec(codebook_sizes=[8], frame_rate=50.0)
 TINY = [

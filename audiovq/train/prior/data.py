@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset
 from audiovq.errors import BadDataError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec
 from audiovq.prior.base import Codes
-from audiovq.train.prior_config import PriorDataConfig
+from audiovq.train.prior.config import PriorDataConfig
 
 Batch = dict[str, Tensor]
 

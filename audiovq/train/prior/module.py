@@ -8,8 +8,8 @@ from torch import Tensor
 
 from audiovq.prior import CodeSpec, NetworkPrior, PriorConfig
 from audiovq.train.optimization import OptimizedModule
-from audiovq.train.prior_config import PriorExperimentConfig
-from audiovq.train.prior_data import Batch
+from audiovq.train.prior.config import PriorExperimentConfig
+from audiovq.train.prior.data import Batch
 
 
 class PriorModule(OptimizedModule):
@@ -21,7 +21,7 @@ class PriorModule(OptimizedModule):
         self.model = NetworkPrior(PriorConfig(codes=spec, prior=config.prior))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One batch of `audiovq.train.prior_data` -> nats per code."""
+        """One batch of `audiovq.train.prior.data` -> nats per code."""
         loss, _, _ = self._nats(batch)
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/bits_per_code", loss.detach() / math.log(2))

@@ -17,9 +17,9 @@ from audiovq.errors import ConfigError
 from audiovq.modelfolder import CONFIG
 from audiovq.prior import CodeItem, CodeSpec, Prior, load_prior
 from audiovq.train.callbacks import Throughput
-from audiovq.train.prior_config import PriorExperimentConfig
-from audiovq.train.prior_data import CodeBatches, held_out_batches
-from audiovq.train.prior_module import PriorModule
+from audiovq.train.prior.config import PriorExperimentConfig
+from audiovq.train.prior.data import CodeBatches, held_out_batches
+from audiovq.train.prior.module import PriorModule
 from audiovq.train.run import build_trainer, find_checkpoint, run_callbacks
 
 RUN = "run"  # the folder, inside the prior's own, of checkpoints and logs
