@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.batch import File, process
 from audiovq.cli.encode import AUDIO_SUFFIXES
-from audiovq.cli.options import decode_options, decoding_threads, encode_options, set_threads, work_options
-from audiovq.cli.progress import Progress, in_samples
-from audiovq.cli.report import show_notices
+from audiovq.cli.shared.batch import File, process
+from audiovq.cli.shared.options import decode_options, decoding_threads, encode_options, set_threads, work_options
+from audiovq.cli.shared.progress import Progress, in_samples
+from audiovq.cli.shared.report import show_notices
 from audiovq.errors import BadModelError
 
 if TYPE_CHECKING:

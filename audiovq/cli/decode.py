@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.archive import decode_entries, read_map, specifier
-from audiovq.cli.batch import File, process
-from audiovq.cli.options import decode_options, decoding_threads, set_threads, work_options
-from audiovq.cli.progress import Progress, in_samples
-from audiovq.cli.report import show_notices
+from audiovq.cli.shared.archive import decode_entries, read_map, specifier
+from audiovq.cli.shared.batch import File, process
+from audiovq.cli.shared.options import decode_options, decoding_threads, set_threads, work_options
+from audiovq.cli.shared.progress import Progress, in_samples
+from audiovq.cli.shared.report import show_notices
 from audiovq.errors import AudioVQError
 
 if TYPE_CHECKING:

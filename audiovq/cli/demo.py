@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from audiovq.cli.options import set_threads
+from audiovq.cli.shared.options import set_threads
 
 
 @click.command()

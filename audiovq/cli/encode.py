@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.archive import Sound, encode_entries, read_map, specifier
-from audiovq.cli.batch import File, process
-from audiovq.cli.options import encode_options, kaldi_options, set_threads, work_options
-from audiovq.cli.progress import Progress, in_samples
+from audiovq.cli.shared.archive import Sound, encode_entries, read_map, specifier
+from audiovq.cli.shared.batch import File, process
+from audiovq.cli.shared.options import encode_options, kaldi_options, set_threads, work_options
+from audiovq.cli.shared.progress import Progress, in_samples
 
 if TYPE_CHECKING:
     from audiovq.codec import EncodedAudio, FileReport

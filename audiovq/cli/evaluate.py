@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.options import Bitrate, set_threads
-from audiovq.cli.progress import step_bar
+from audiovq.cli.shared.options import Bitrate, set_threads
+from audiovq.cli.shared.progress import step_bar
 
 if TYPE_CHECKING:
     from audiovq.codec import Codec

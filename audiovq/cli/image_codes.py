@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.batch import File, process
 from audiovq.cli.image_pictures import holds_many, refuse_pipes
-from audiovq.cli.options import set_threads, work_options
-from audiovq.cli.progress import Progress, step_bar
+from audiovq.cli.shared.batch import File, process
+from audiovq.cli.shared.options import set_threads, work_options
+from audiovq.cli.shared.progress import Progress, step_bar
 from audiovq.errors import OutputError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from audiovq.cli.options import set_threads
-from audiovq.cli.progress import step_bar
+from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadDataError
 
 FOLDER = click.Path(file_okay=False, path_type=Path)

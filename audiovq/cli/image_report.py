@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiovq.cli.batch import exit_if_failed
 from audiovq.cli.image_codes import MODEL
 from audiovq.cli.image_pictures import Entry, entries, refuse_pipes
-from audiovq.cli.options import set_threads
-from audiovq.cli.progress import TreeBar
-from audiovq.cli.report import error_line
+from audiovq.cli.shared.batch import exit_if_failed
+from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.progress import TreeBar
+from audiovq.cli.shared.report import error_line
 from audiovq.errors import AudioVQError, BadDataError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.options import set_threads
-from audiovq.cli.progress import step_bar
+from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadModelError, ConfigError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from audiovq.bitstream import AudioHeader, CodesReader
-from audiovq.cli.batch import input_file
+from audiovq.cli.shared.batch import input_file
 from audiovq.errors import BadCodesError
 
 

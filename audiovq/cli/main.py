@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from audiovq import __version__
-from audiovq.cli.report import error_line, show_notices, show_own_warnings_only
+from audiovq.cli.shared.report import error_line, show_notices, show_own_warnings_only
 
 # name: (module, attribute, help line). The help stands here so that listing the commands imports none of them.
 COMMANDS = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from audiovq.cli.options import set_threads
 from audiovq.cli.prior_codes import KINDS, given_spec
+from audiovq.cli.shared.options import set_threads
 from audiovq.errors import BadDataError
 
 FILES = ("ablation.md", "ablation.json", "ablation.png")

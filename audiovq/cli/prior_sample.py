@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.options import set_threads
 from audiovq.cli.prior_codes import FOLDER, OUTPUT, read_like
 from audiovq.cli.prior_output import codec_for, write_codes_of, write_sheet, write_sounds
-from audiovq.cli.progress import step_bar
+from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiovq.cli.options import PRECISIONS
+from audiovq.cli.shared.options import PRECISIONS
 from audiovq.codec import Codec
 from audiovq.data.audio import read_audio, write_audio
 

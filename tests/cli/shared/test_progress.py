@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from audiovq.cli.progress import TreeBar, file_bar, in_samples
+from audiovq.cli.shared.progress import TreeBar, file_bar, in_samples
 
 TQDM_INTERVAL = 0.11  # seconds; it redraws no sooner
 
@@ -25,7 +25,7 @@ def show_on(monkeypatch):
 
     def show(screen: io.StringIO) -> io.StringIO:
         monkeypatch.setattr(sys, "stderr", screen)
-        monkeypatch.setattr("audiovq.cli.progress.DELAY", 0.0)
+        monkeypatch.setattr("audiovq.cli.shared.progress.DELAY", 0.0)
         return screen
 
     return show

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import click
 
-from audiovq.cli.progress import Progress, TreeBar, file_bar
-from audiovq.cli.report import Report, error_line, file_line
+from audiovq.cli.shared.progress import Progress, TreeBar, file_bar
+from audiovq.cli.shared.report import Report, error_line, file_line
 from audiovq.errors import AudioVQError, BadAudioError, BadCodesError, BadDataError, OutputError
 
 File = Path | BinaryIO

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from audiovq.cli.report import show_notices
+from audiovq.cli.shared.report import show_notices
 
 
 def test_what_the_library_logs_is_a_line_unless_quiet(capsys):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.batch import exit_if_failed, process_jobs
-from audiovq.cli.progress import Progress
+from audiovq.cli.shared.batch import exit_if_failed, process_jobs
+from audiovq.cli.shared.progress import Progress
 from audiovq.data.files import atomic_output
 from audiovq.data.kaldi.archives import Specifier, read_archive, read_scp
 from audiovq.data.kaldi.checks import cut_problem, parse_cut

@@ -1,0 +1,1 @@
+"""What commands share: options, batches of files, progress, messages, Kaldi archives."""
