@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.image_pictures import holds_many, refuse_pipes
+from audiovq.cli.image.inputs import holds_many, refuse_pipes
 from audiovq.cli.shared.batch import File, process
 from audiovq.cli.shared.options import set_threads, work_options
 from audiovq.cli.shared.progress import Progress, step_bar

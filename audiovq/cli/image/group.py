@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from audiovq.cli.image_codes import decode, encode
-from audiovq.cli.image_evaluate import evaluate
-from audiovq.cli.image_pack import pack
-from audiovq.cli.image_reconstruct import reconstruct
-from audiovq.cli.image_report import report
-from audiovq.cli.image_sample import sample
+from audiovq.cli.image.codes import decode, encode
+from audiovq.cli.image.evaluate import evaluate
+from audiovq.cli.image.pack import pack
+from audiovq.cli.image.reconstruct import reconstruct
+from audiovq.cli.image.report import report
+from audiovq.cli.image.sample import sample
 
 
 @click.group()

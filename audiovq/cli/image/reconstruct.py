@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiovq.cli.image_codes import MODEL
-from audiovq.cli.image_pictures import Entry, entries, refuse_pipes
+from audiovq.cli.image.codes import MODEL
+from audiovq.cli.image.inputs import Entry, entries, refuse_pipes
 from audiovq.cli.shared.batch import exit_if_failed, process_jobs
 from audiovq.cli.shared.options import set_threads, work_options
 from audiovq.cli.shared.progress import Progress

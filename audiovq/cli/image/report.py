@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiovq.cli.image_codes import MODEL
-from audiovq.cli.image_pictures import Entry, entries, refuse_pipes
+from audiovq.cli.image.codes import MODEL
+from audiovq.cli.image.inputs import Entry, entries, refuse_pipes
 from audiovq.cli.shared.batch import exit_if_failed
 from audiovq.cli.shared.options import set_threads
 from audiovq.cli.shared.progress import TreeBar
