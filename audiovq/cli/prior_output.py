@@ -37,7 +37,7 @@ def write_codes_of(
     """Each sample of `[B, Q, *space]` as a .npy or .codes file."""
     from audiovq.bitstream import write_codes
     from audiovq.codec import ImageCodec
-    from audiovq.codec.image_codec import write_image_codes
+    from audiovq.codec.image.codec import write_image_codes
     from audiovq.codec.sampled import picture_of, recording_of
 
     for i, one in enumerate(codes):

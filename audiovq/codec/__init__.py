@@ -2,8 +2,8 @@
 
 from audiovq.codec.codec import Codec
 from audiovq.codec.files import FileReport, decode_file, encode_file
-from audiovq.codec.image_codec import EncodedImage, ImageCodec
-from audiovq.codec.image_files import ImageReport, decode_image, encode_image
+from audiovq.codec.image.codec import EncodedImage, ImageCodec
+from audiovq.codec.image.files import ImageReport, decode_image, encode_image
 from audiovq.codec.open import open_codec
 from audiovq.codec.source import EncodedAudio, FrameSource
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from audiovq.codec.codec import Codec
-from audiovq.codec.image_codec import ImageCodec
+from audiovq.codec.image.codec import ImageCodec
 from audiovq.codec.loading import is_image_model
 from audiovq.modelfolder import resolve_model
 

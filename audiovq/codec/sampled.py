@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from audiovq.bitstream import AudioHeader
 from audiovq.codec.codec import Codec
-from audiovq.codec.image_codec import EncodedImage, ImageCodec
+from audiovq.codec.image.codec import EncodedImage, ImageCodec
 from audiovq.codec.source import EncodedAudio
 
 

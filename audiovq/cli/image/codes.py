@@ -119,7 +119,7 @@ def _encode_array(codec: ImageCodec, source: str, target: Path, *, force: bool, 
     import numpy as np
 
     from audiovq.bitstream.collection import array_item
-    from audiovq.codec.image_files import in_channels
+    from audiovq.codec.image.files import in_channels
     from audiovq.data.files import atomic_output
     from audiovq.data.image.open import open_images
 

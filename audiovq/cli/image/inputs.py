@@ -13,7 +13,7 @@ import click
 from audiovq.errors import BadDataError
 
 if TYPE_CHECKING:
-    from audiovq.codec.image_codec import Pixels
+    from audiovq.codec.image.codec import Pixels
 
 ARRAYS = (".npy", ".npz")
 
@@ -37,7 +37,7 @@ def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]
 
     Raises BadDataError where there are none.
     """
-    from audiovq.codec.image_files import in_channels, read_picture
+    from audiovq.codec.image.files import in_channels, read_picture
     from audiovq.data.image.files import SUFFIXES
     from audiovq.data.image.open import spread
     from audiovq.data.image.sources import open_source

@@ -17,7 +17,7 @@ from audiovq.errors import OutputError
 
 if TYPE_CHECKING:
     from audiovq.codec import ImageReport
-    from audiovq.codec.image_codec import Pixels
+    from audiovq.codec.image.codec import Pixels
 
 SHEET = 64  # pictures where only a sheet is asked for, unless --limit says otherwise
 
@@ -58,7 +58,7 @@ def reconstruct(
     if target is None and grid is None:
         raise click.UsageError("nothing to write: name OUT, or --grid FILE.png")
     from audiovq.codec import ImageCodec, ImageReport
-    from audiovq.codec.image_files import reconstruct as there_and_back
+    from audiovq.codec.image.files import reconstruct as there_and_back
     from audiovq.data.image.output import check_png, sheet, square_columns, write_png
 
     set_threads(threads)

@@ -92,7 +92,7 @@ def _reports(codec: ImageCodec, found: list[Entry], seed: int, quiet: bool, debu
 
 
 def _report(codec: ImageCodec, entry: Entry, seed: int) -> PictureReport:
-    from audiovq.codec.image_files import reconstruct
+    from audiovq.codec.image.files import reconstruct
     from audiovq.evaluate.image_formats import as_png, nearest, score
     from audiovq.evaluate.image_report import PictureReport
 

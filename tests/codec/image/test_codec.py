@@ -11,9 +11,9 @@ import torch
 
 from audiovq.bitstream import AudioHeader, CodesReader, read_codes, write_codes
 from audiovq.codec import Codec, EncodedImage, FrameSource, ImageCodec, encode_image, open_codec
-from audiovq.codec import image_codec as image_codec_module
-from audiovq.codec import strips as strips_module
-from audiovq.codec.image_files import reconstruct
+from audiovq.codec.image import codec as image_codec_module
+from audiovq.codec.image import strips as strips_module
+from audiovq.codec.image.files import reconstruct
 from audiovq.data.image.output import write_png
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError, OutputError
 from audiovq.image import ImageModelConfig, ImageVQVAE, build_image_model

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.bitstream import CodesReader, ImageHeader, as_image, packet_frames, write_codes
+from audiovq.codec.image.strips import STRIP_PIXELS, decode_strips, encode_strips
 from audiovq.codec.loading import check_fingerprint, model_at_hand, pick_device
-from audiovq.codec.strips import STRIP_PIXELS, decode_strips, encode_strips
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError
 from audiovq.image import ImageVQVAE, load_image_model
 from audiovq.pretrained import codes_fingerprint, resolve_model

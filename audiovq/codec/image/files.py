@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.codec.image_codec import ImageCodec
+from audiovq.codec.image.codec import ImageCodec
 from audiovq.data.files import atomic_output
 from audiovq.data.image.files import open_rgb, to_array
 from audiovq.data.image.output import as_image, check_png

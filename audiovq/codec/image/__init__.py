@@ -1,0 +1,1 @@
+"""Codes of images: the codec, its files, and images cut into strips."""
