@@ -14,7 +14,7 @@ class ImageDataConfig(Config):
 
     Attributes:
         root: folder that `train` and `valid` count from.
-        train, valid: packs or folders of images (`audiovq.data.image.open`), or `.npy` files of codes for a second stage.
+        train, valid: folders or packs of images (`audiovq.data.image`), or `.npy` files of codes for a second stage.
         batch_size: images per step over all processes together.
         valid_images: how many of `valid` are looked at, spread evenly; None for all.
         flip: mirror every other training image.
