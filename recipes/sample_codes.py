@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from audiovq.bitstream.collection import read_collection
-from audiovq.cli.prior_codes import read_labels
+from audiovq.cli.prior.codes import read_labels
 from audiovq.data.audio import write_audio
 from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.errors import AudioVQError, BadDataError

@@ -26,7 +26,7 @@ COMMANDS = {
     "demo": ("audiovq.cli.demo", "demo", "Encode and decode a sample; print sizes and speeds."),
     "data": ("audiovq.cli.data", "data", "Check, mend, cut up, join and pack data directories."),
     "train": ("audiovq.cli.train", "train", "Train a model from a configuration."),
-    "prior": ("audiovq.cli.prior", "prior", "Fit models of codes, score codes, draw new ones."),
+    "prior": ("audiovq.cli.prior.group", "prior", "Fit models of codes, score codes, draw new ones."),
     "image": ("audiovq.cli.image.group", "image", "Pictures: pack them, encode, decode, score."),
     "evaluate": ("audiovq.cli.evaluate", "evaluate", "Score decoded speech against the originals."),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from audiovq.cli.prior_codes import KINDS, given_spec
+from audiovq.cli.prior.codes import KINDS, given_spec
 from audiovq.cli.shared.options import set_threads
 from audiovq.errors import BadDataError
 

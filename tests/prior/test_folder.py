@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from audiovq.cli.prior_codes import KINDS as COMMAND_KINDS
+from audiovq.cli.prior.codes import KINDS as COMMAND_KINDS
 from audiovq.errors import BadModelError, ModelMismatchError
 from audiovq.prior import KINDS, CodeSpec, check_same_codes, load_prior
 

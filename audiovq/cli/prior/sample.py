@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.prior_codes import FOLDER, OUTPUT, read_like
-from audiovq.cli.prior_output import codec_for, write_codes_of, write_sheet, write_sounds
+from audiovq.cli.prior.codes import FOLDER, OUTPUT, read_like
+from audiovq.cli.prior.output import codec_for, write_codes_of, write_sheet, write_sounds
 from audiovq.cli.shared.options import set_threads
 from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import ConfigError

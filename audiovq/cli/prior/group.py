@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiovq.cli.prior.codes import FOLDER, KINDS, OUTPUT, codes_options, given_spec, read_labels, read_like
+from audiovq.cli.prior.sample import sample
 from audiovq.cli.prior_ablate import ablate
-from audiovq.cli.prior_codes import FOLDER, KINDS, OUTPUT, codes_options, given_spec, read_labels, read_like
-from audiovq.cli.prior_sample import sample
 from audiovq.cli.shared.options import set_threads
 from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadDataError, ConfigError

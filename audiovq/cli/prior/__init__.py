@@ -1,0 +1,1 @@
+"""`audiovq prior ...`."""
