@@ -15,10 +15,10 @@ from audiovq.audio import MuLawSoftmax, WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.data.audio import resample
 from audiovq.data.kaldi.datadir import DataDir
-from audiovq.evaluate.interval import mean_interval
 from audiovq.evaluate.likelihood import speaker_indices
-from audiovq.evaluate.metrics import mel_distance_db
 from audiovq.evaluate.resynthesis import mono
+from audiovq.metrics.interval import mean_interval
+from audiovq.metrics.speech import mel_distance_db
 from audiovq.pretrained import load_model
 
 PARALLEL = "parallel pass"

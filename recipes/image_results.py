@@ -17,7 +17,7 @@ from typing import Any
 from audiovq.data.files import atomic_output
 from audiovq.data.image.pack import read_meta
 from audiovq.errors import AudioVQError, BadDataError
-from audiovq.evaluate.table import markdown, number
+from audiovq.metrics.table import markdown, number
 
 Tree = dict[str, Any]
 DIGITS = 3

@@ -34,12 +34,12 @@ from audiovq.errors import AudioVQError
 from audiovq.evaluate.discriminant import LinearDiscriminant
 from audiovq.evaluate.dtw import dtw_distances, nearest_labels
 from audiovq.evaluate.features import voice_features, word_features
-from audiovq.evaluate.interval import share_interval
 from audiovq.evaluate.likelihood import measure_likelihood
-from audiovq.evaluate.metrics import metrics_for
 from audiovq.evaluate.resynthesis import mono, original_of
-from audiovq.evaluate.scores import ALL, score_file, summarize
-from audiovq.evaluate.table import markdown, number, summary_table, to_json
+from audiovq.metrics.interval import share_interval
+from audiovq.metrics.scores import ALL, score_file, summarize
+from audiovq.metrics.speech import metrics_for
+from audiovq.metrics.table import markdown, number, summary_table, to_json
 from audiovq.quantize import CodeUsage
 
 Features = list[NDArray[np.float32]]

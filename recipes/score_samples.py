@@ -27,7 +27,7 @@ from audiovq.evaluate.classifier import Trained, train_classifier
 from audiovq.evaluate.discriminant import LinearDiscriminant
 from audiovq.evaluate.features import log_mel, voice_features
 from audiovq.evaluate.frechet import frechet_distance
-from audiovq.evaluate.table import markdown, to_json
+from audiovq.metrics.table import markdown, to_json
 
 ANY = "any"  # the prior without labels
 

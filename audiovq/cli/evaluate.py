@@ -13,9 +13,9 @@ from audiovq.cli.shared.progress import step_bar
 
 if TYPE_CHECKING:
     from audiovq.codec import Codec
-    from audiovq.evaluate.metrics import Metric
     from audiovq.evaluate.roundtrip import Coder
     from audiovq.evaluate.tally import Tally
+    from audiovq.metrics.speech import Metric
 
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
@@ -92,9 +92,10 @@ def codec(
     from audiovq.codec import Codec
     from audiovq.data.files import atomic_output
     from audiovq.data.kaldi.datadir import DataDir
-    from audiovq.evaluate import comparison, table
+    from audiovq.evaluate import comparison
     from audiovq.evaluate.roundtrip import round_trip
-    from audiovq.evaluate.scores import read_groups
+    from audiovq.metrics import table
+    from audiovq.metrics.scores import read_groups
     from audiovq.pretrained import model_fingerprint, resolve_model
 
     set_threads(threads)
@@ -153,8 +154,8 @@ def likelihood(
     """
     from audiovq.data.corpus.pack import PackedCorpus
     from audiovq.data.files import atomic_output
-    from audiovq.evaluate import table
     from audiovq.evaluate.likelihood import measure_likelihood
+    from audiovq.metrics import table
     from audiovq.pretrained import load_model
 
     set_threads(threads)
@@ -212,9 +213,9 @@ def _measures(
     rate: int, judges: str | None, whisper: Path | None, nisqa: Path | None
 ) -> tuple[list[Metric], list[Tally], list[str]]:
     """Metrics and judges, tables of their own, and a line for each judge that can't be had."""
-    from audiovq.evaluate.metrics import metrics_for
     from audiovq.evaluate.quality_judges import RATE, quality_metrics
     from audiovq.evaluate.tally import bands_tally, words_tally
+    from audiovq.metrics.speech import metrics_for
 
     names = [name.strip() for name in (judges or "").split(",") if name.strip()]
     metrics = list(metrics_for(rate))

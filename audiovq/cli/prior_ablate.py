@@ -70,7 +70,7 @@ def ablate(
     from audiovq.data.files import atomic_output
     from audiovq.evaluate.prior_ablation import Results, figure, table, tree
     from audiovq.evaluate.prior_ablation import ablate as run
-    from audiovq.evaluate.table import to_json
+    from audiovq.metrics.table import to_json
 
     set_threads(threads)
     chosen = [kind.strip() for kind in kinds.split(",")]

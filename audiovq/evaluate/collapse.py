@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.errors import BadDataError
-from audiovq.evaluate.interval import mean_interval
-from audiovq.evaluate.table import markdown, number
 from audiovq.image import ImageModel
 from audiovq.image.importance import posterior_draws
+from audiovq.metrics.interval import mean_interval
+from audiovq.metrics.table import markdown, number
 
 Bits = NDArray[np.float64]
 

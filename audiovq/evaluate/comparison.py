@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from audiovq.evaluate.alignment import TOLERANCE
-from audiovq.evaluate.metrics import Metric
 from audiovq.evaluate.roundtrip import RoundTrip, Totals, totals
-from audiovq.evaluate.scores import FileScore, Summary, paired_differences, summarize
-from audiovq.evaluate.table import markdown, number
 from audiovq.evaluate.tally import Tally
+from audiovq.metrics.alignment import TOLERANCE
+from audiovq.metrics.scores import FileScore, Summary, paired_differences, summarize
+from audiovq.metrics.speech import Metric
+from audiovq.metrics.table import markdown, number
 
 LAG = "lag_ms"
 

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.errors import BadModelError
-from audiovq.evaluate.interval import mean_interval
-from audiovq.evaluate.table import markdown, number
 from audiovq.image import ImageModel, ImageVQVAE
 from audiovq.image.importance import importance_weighted_bits
+from audiovq.metrics.interval import mean_interval
+from audiovq.metrics.table import markdown, number
 from audiovq.prior import CodeItem, Prior, score_items
 
 Bits = NDArray[np.float64]

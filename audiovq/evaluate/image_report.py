@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from audiovq.evaluate.image_formats import Coded
-from audiovq.evaluate.table import markdown
+from audiovq.metrics.table import markdown
 
 HEADERS = ("picture", "pixels", "codec", "bytes", "bits/pixel", "PSNR, dB", "SSIM")
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from audiovq.audio import AudioVQVAE, WaveNetDecoder
 from audiovq.data.corpus.pack import PackedCorpus
 from audiovq.errors import BadDataError, BadModelError
-from audiovq.evaluate.interval import mean_interval
+from audiovq.metrics.interval import mean_interval
 
 Codes = Literal["own", "shuffled", "none"]
 

@@ -20,9 +20,9 @@ from audiovq.data.audio import resample
 from audiovq.data.corpus.pack import PackedCorpus
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadDataError
-from audiovq.evaluate.metrics import Waveform
 from audiovq.evaluate.resynthesis import mono
 from audiovq.evaluate.roundtrip import Coder
+from audiovq.metrics.speech import Waveform
 from audiovq.quantize import ResidualVQ
 
 RATE = 16000

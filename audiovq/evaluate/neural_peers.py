@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.evaluate.metrics import Waveform
 from audiovq.evaluate.roundtrip import Coder
+from audiovq.metrics.speech import Waveform
 
 Codes = NDArray[np.int64]  # [levels, frames]
 

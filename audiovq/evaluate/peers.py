@@ -20,9 +20,9 @@ import soundfile
 from audiovq.data.audio import from_int16, read_audio, to_int16, write_audio
 from audiovq.errors import BadAudioError
 from audiovq.evaluate.containers import amr_payload_bits, ogg_payload_bits
-from audiovq.evaluate.metrics import Waveform
 from audiovq.evaluate.neural_peers import LYRA_MODES, from_transformers, lyra
 from audiovq.evaluate.roundtrip import Coder
+from audiovq.metrics.speech import Waveform
 
 CODEC2_FRAMES = {
     "1300": (7, 52),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from audiovq.evaluate.sample_quality import Judge, Quality, SampleQuality
-from audiovq.evaluate.table import markdown
+from audiovq.metrics.table import markdown
 from audiovq.prior import COUNTED, CodeItem, CodeSpec, NGramPrior, Prior, PriorConfig, score_items, total
 from audiovq.prior.base import Codes
 

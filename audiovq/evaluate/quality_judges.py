@@ -22,7 +22,7 @@ import numpy as np
 
 from audiovq.data.files import atomic_output
 from audiovq.errors import ConfigError
-from audiovq.evaluate.metrics import Metric, Waveform
+from audiovq.metrics.speech import Metric, Waveform
 
 RATE = 16000  # Hz that all judges hear
 DISTILLMOS_SAMPLES = 122_880  # the middle 7.68 s of a clip, one of its windows

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from audiovq.data.audio import resample
 from audiovq.data.kaldi.datadir import Utterance
 from audiovq.errors import BadAudioError
-from audiovq.evaluate.alignment import aligned
-from audiovq.evaluate.metrics import Metric, Waveform
 from audiovq.evaluate.resynthesis import mono
-from audiovq.evaluate.scores import FileScore, failed_score, score_file
 from audiovq.evaluate.tally import Tally
+from audiovq.metrics.alignment import aligned
+from audiovq.metrics.scores import FileScore, failed_score, score_file
+from audiovq.metrics.speech import Metric, Waveform
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from audiovq.data.kaldi.datadir import Utterance
-from audiovq.evaluate.bands import LEVEL_BANDS, PERIODICITY_BANDS, measure_bands, summarize_bands
-from audiovq.evaluate.interval import mean_interval
-from audiovq.evaluate.metrics import Waveform
+from audiovq.metrics.bands import LEVEL_BANDS, PERIODICITY_BANDS, measure_bands, summarize_bands
+from audiovq.metrics.interval import mean_interval
+from audiovq.metrics.speech import Waveform
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Tally:
 
 
 def bands_tally() -> Tally:
-    """Periodicity, level and frame-rate lines; `audiovq.evaluate.bands` says how."""
+    """Periodicity, level and frame-rate lines; `audiovq.metrics.bands` says how."""
     shown = {
         f"periodic {low / 1000:g}-{high / 1000:g} kHz": _figure(f"periodicity_{low}", "{:.2f}")
         for low, high in PERIODICITY_BANDS

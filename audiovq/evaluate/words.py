@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from audiovq.evaluate.metrics import Waveform
 from audiovq.evaluate.quality_judges import remembered
+from audiovq.metrics.speech import Waveform
 
 Recogniser = Callable[[Waveform], str]
 

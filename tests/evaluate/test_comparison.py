@@ -8,8 +8,8 @@ import pytest
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadAudioError
 from audiovq.evaluate.comparison import Result, difference_table, remarks, report, sound_table, to_tree, to_tsv
-from audiovq.evaluate.metrics import metrics_for
 from audiovq.evaluate.roundtrip import Coder, round_trip, totals
+from audiovq.metrics.speech import metrics_for
 
 RATE = 8000
 METRICS = [metric for metric in metrics_for(RATE) if metric.name in ("mel_db", "lag_ms")]

@@ -10,8 +10,8 @@ import torch
 from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.errors import BadDataError
-from audiovq.evaluate.mel import mel_distance_db
 from audiovq.evaluate.melrvq import FFT, HOP, NUM_MELS, WINDOW, MelRVQ, griffin_lim, learning_sounds, levels_of
+from audiovq.metrics.mel import mel_distance_db
 
 
 @pytest.fixture(scope="module")

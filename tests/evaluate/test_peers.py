@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from audiovq.errors import BadAudioError
-from audiovq.evaluate.alignment import aligned
 from audiovq.evaluate.containers import amr_payload_bits, ogg_payload_bits
-from audiovq.evaluate.metrics import stoi
 from audiovq.evaluate.peers import PEERS, MissingPeerError, make_peer
+from audiovq.metrics.alignment import aligned
+from audiovq.metrics.speech import stoi
 
 ENCODER = """#!{python}
 import sys

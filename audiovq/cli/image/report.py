@@ -55,7 +55,7 @@ def report(
     from audiovq.data.files import atomic_output
     from audiovq.evaluate.image_formats import has_ssim
     from audiovq.evaluate.image_report import report_table, report_tree
-    from audiovq.evaluate.table import to_json
+    from audiovq.metrics.table import to_json
 
     set_threads(threads)
     if not has_ssim():

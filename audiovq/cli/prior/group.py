@@ -136,7 +136,7 @@ def score(
     whose codes they are, are taken for codes of its codec.
     """
     from audiovq.data.files import atomic_output
-    from audiovq.evaluate.table import to_json
+    from audiovq.metrics.table import to_json
     from audiovq.prior import load_prior, score_items, total
 
     set_threads(threads)

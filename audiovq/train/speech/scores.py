@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from audiovq.audio import AudioVQVAE
 from audiovq.data.audio import resample
-from audiovq.evaluate.metrics import pesq_and_stoi
+from audiovq.metrics.speech import pesq_and_stoi
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 

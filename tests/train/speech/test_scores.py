@@ -9,7 +9,7 @@ import soundfile
 
 from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir, Utterance
-from audiovq.evaluate.metrics import stoi
+from audiovq.metrics.speech import stoi
 from audiovq.train.config import parse_config
 from audiovq.train.run import train
 from audiovq.train.speech.scores import mean_scores

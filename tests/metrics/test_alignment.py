@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audiovq.evaluate.alignment import aligned, lag_ms
-from audiovq.evaluate.scores import score_file
+from audiovq.metrics.alignment import aligned, lag_ms
+from audiovq.metrics.scores import score_file
 
 NOISE = np.random.default_rng(0).standard_normal(32000).astype(np.float32)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiovq.errors import BadDataError
-from audiovq.evaluate.alignment import aligned
-from audiovq.evaluate.interval import mean_interval
-from audiovq.evaluate.metrics import Metric, Waveform, metrics_for
+from audiovq.metrics.alignment import aligned
+from audiovq.metrics.interval import mean_interval
+from audiovq.metrics.speech import Metric, Waveform, metrics_for
 
 ALL = "all"
 

@@ -1,6 +1,6 @@
 """Distances of a decoded signal to its original, each from a library where there is one.
 
-A metric that cannot be computed raises; `audiovq.evaluate.scores` turns that into NaN and a reason, so that a failure
+A metric that cannot be computed raises; `audiovq.metrics.scores` turns that into NaN and a reason, so that a failure
 is never mistaken for a low score. Signals are float32 `[T]` with full scale at 1, both of the same length. Importing
 this module does not import torch, so that processes which only score stay small.
 """
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.evaluate.alignment import lag_ms
-from audiovq.evaluate.mel import NUM_MELS, mel_distance_db
-from audiovq.evaluate.pitch import f0_rmse_cents, voicing_error
+from audiovq.metrics.alignment import lag_ms
+from audiovq.metrics.mel import NUM_MELS, mel_distance_db
+from audiovq.metrics.pitch import f0_rmse_cents, voicing_error
 
 Waveform = NDArray[np.float32]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from audiovq.errors import BadDataError
-from audiovq.evaluate.interval import mean_interval, share_interval
-from audiovq.evaluate.metrics import Metric
-from audiovq.evaluate.scores import FileScore, paired_differences, read_groups, summarize
-from audiovq.evaluate.table import markdown, summary_table, to_json
+from audiovq.metrics.interval import mean_interval, share_interval
+from audiovq.metrics.scores import FileScore, paired_differences, read_groups, summarize
+from audiovq.metrics.speech import Metric
+from audiovq.metrics.table import markdown, summary_table, to_json
 
 METRIC = Metric("m", "M dB", 1, lambda *_: 0.0)
 SCORES = [

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from audiovq.data.kaldi.datadir import Utterance
-from audiovq.evaluate.bands import line_strengths, measure_bands, summarize_bands
 from audiovq.evaluate.tally import bands_tally
+from audiovq.metrics.bands import line_strengths, measure_bands, summarize_bands
 
 RATE = 16000
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audiovq.evaluate.metrics import Metric
-from audiovq.evaluate.scores import Summary
+from audiovq.metrics.scores import Summary
+from audiovq.metrics.speech import Metric
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from audiovq.evaluate.alignment import lag_ms
-from audiovq.evaluate.mel import mel_distance_db
-from audiovq.evaluate.metrics import Metric, estoi, metrics_for, pesq_and_stoi, pesq_mos, si_sdr_db, stoi
-from audiovq.evaluate.pitch import f0_rmse_cents, voicing_error
-from audiovq.evaluate.scores import score_file
+from audiovq.metrics.alignment import lag_ms
+from audiovq.metrics.mel import mel_distance_db
+from audiovq.metrics.pitch import f0_rmse_cents, voicing_error
+from audiovq.metrics.scores import score_file
+from audiovq.metrics.speech import Metric, estoi, metrics_for, pesq_and_stoi, pesq_mos, si_sdr_db, stoi
 
 NOISE = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
 
@@ -103,7 +103,7 @@ def test_pesq_and_stoi_alone_are_nan_where_they_fail(sound):
 
 def test_scoring_processes_need_no_torch():
     code = (
-        "import sys, numpy as np; from audiovq.evaluate.metrics import pesq_and_stoi;"
+        "import sys, numpy as np; from audiovq.metrics.speech import pesq_and_stoi;"
         "pesq_and_stoi(np.zeros(100, np.float32), np.zeros(100, np.float32)); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
