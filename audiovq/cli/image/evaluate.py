@@ -52,8 +52,8 @@ def evaluate(
     set_threads(threads)
     from audiovq.data.files import atomic_output
     from audiovq.data.image.open import open_images, spread
-    from audiovq.evaluate.collapse import latent_use, use_table
-    from audiovq.evaluate.image_likelihood import bits_table, bits_tree, image_bits
+    from audiovq.evaluate.image.collapse import latent_use, use_table
+    from audiovq.evaluate.image.likelihood import bits_table, bits_tree, image_bits
     from audiovq.image import PixelModel
     from audiovq.image.config import PixelsConfig
     from audiovq.metrics.table import to_json

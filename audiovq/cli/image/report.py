@@ -17,7 +17,7 @@ from audiovq.errors import AudioVQError, BadDataError
 
 if TYPE_CHECKING:
     from audiovq.codec import ImageCodec
-    from audiovq.evaluate.image_report import PictureReport
+    from audiovq.evaluate.image.report import PictureReport
 
 
 @click.command()
@@ -53,8 +53,8 @@ def report(
     refuse_pipes(*sources)
     from audiovq.codec import ImageCodec
     from audiovq.data.files import atomic_output
-    from audiovq.evaluate.image_formats import has_ssim
-    from audiovq.evaluate.image_report import report_table, report_tree
+    from audiovq.evaluate.image.formats import has_ssim
+    from audiovq.evaluate.image.report import report_table, report_tree
     from audiovq.metrics.table import to_json
 
     set_threads(threads)
@@ -93,8 +93,8 @@ def _reports(codec: ImageCodec, found: list[Entry], seed: int, quiet: bool, debu
 
 def _report(codec: ImageCodec, entry: Entry, seed: int) -> PictureReport:
     from audiovq.codec.image.files import reconstruct
-    from audiovq.evaluate.image_formats import as_png, nearest, score
-    from audiovq.evaluate.image_report import PictureReport
+    from audiovq.evaluate.image.formats import as_png, nearest, score
+    from audiovq.evaluate.image.report import PictureReport
 
     original = entry.read()
     decoded, num_bytes = reconstruct(codec, original, seed=seed)

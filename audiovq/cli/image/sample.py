@@ -110,7 +110,7 @@ def _draw(
     """uint8 pictures `[C, H, W]`."""
     import torch
 
-    from audiovq.evaluate.image_samples import draw_images
+    from audiovq.evaluate.image.samples import draw_images
     from audiovq.image import ImageVQVAE
 
     with step_bar("sample", "place") as progress:

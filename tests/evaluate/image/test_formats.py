@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from audiovq.data.image.output import as_image
-from audiovq.evaluate.image_formats import QUALITIES, Coded, as_png, nearest, psnr_db, score, ssim
-from audiovq.evaluate.image_report import PictureReport, in_all, report_table
+from audiovq.evaluate.image.formats import QUALITIES, Coded, as_png, nearest, psnr_db, score, ssim
+from audiovq.evaluate.image.report import PictureReport, in_all, report_table
 
 
 def picture(height: int = 48, width: int = 40, channels: int = 3) -> np.ndarray:

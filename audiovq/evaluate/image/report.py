@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from audiovq.evaluate.image_formats import Coded
+from audiovq.evaluate.image.formats import Coded
 from audiovq.metrics.table import markdown
 
 HEADERS = ("picture", "pixels", "codec", "bytes", "bits/pixel", "PSNR, dB", "SSIM")

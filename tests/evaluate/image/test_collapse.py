@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audiovq.errors import BadDataError, BadModelError
-from audiovq.evaluate.collapse import latent_use, use_table
+from audiovq.evaluate.image.collapse import latent_use, use_table
 from audiovq.image import ImageModelConfig, build_image_model
 
 LATENTS = {

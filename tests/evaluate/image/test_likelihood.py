@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from audiovq.errors import BadModelError, ConfigError
-from audiovq.evaluate.image_likelihood import bits_table, bits_tree, image_bits
-from audiovq.evaluate.image_samples import draw_images
+from audiovq.evaluate.image.likelihood import bits_table, bits_tree, image_bits
+from audiovq.evaluate.image.samples import draw_images
 from audiovq.image import ImageModelConfig, build_image_model
 from audiovq.prior import CodeItem, NGramPrior, PriorConfig
 

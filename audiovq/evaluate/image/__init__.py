@@ -1,0 +1,1 @@
+"""What an image model is worth: likelihood, collapse, formats beside it, samples."""
