@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audiovq.bitstream.collection import read_collection
 from audiovq.cli.prior.codes import read_labels
 from audiovq.data.audio import write_audio
 from audiovq.data.kaldi.datadir import DataDir, Utterance
@@ -31,6 +30,7 @@ from audiovq.evaluate.resynthesis import decode_in_lockstep
 from audiovq.pretrained import load_model
 from audiovq.prior import Prior, load_prior, sample
 from audiovq.prior.base import Codes
+from audiovq.prior.collection import read_collection
 from audiovq.prior.sampling import uniform_streams
 
 BATCH_SIZE = 50  # decoded in lockstep

@@ -161,8 +161,8 @@ def _read_set(
     features: str | None,
     codec: str | None,
 ) -> Any:
-    from audiovq.bitstream.collection import read_collection
     from audiovq.evaluate.prior_ablation import CodeSet
+    from audiovq.prior.collection import read_collection
 
     if len(paths) > 2:
         raise click.UsageError(f"{name}: give codes to fit on and codes to test on, TRAIN,TEST, and nothing more")
@@ -220,7 +220,7 @@ def _coder() -> Any:
     if importlib.util.find_spec("constriction") is None:
         click.echo("constriction is not installed, so nothing is coded: pip install 'audiovq[coding]'", err=True)
         return None
-    from audiovq.bitstream.arithmetic import decode_items, encode_items
+    from audiovq.prior.coding import decode_items, encode_items
 
     return encode_items, decode_items
 

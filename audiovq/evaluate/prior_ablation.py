@@ -131,7 +131,7 @@ def ablate(
         control: the network kind that is also trained on codes drawn from the uniform and the unigram prior; or None.
         seeds: of networks and drawn codes; counted priors need none.
         fit: trains a network: (kind, spec, train, valid, seed) -> prior, and the CPU seconds that took.
-        coder: `encode_items` and `decode_items` of `audiovq.bitstream.arithmetic`; None to leave coding out.
+        coder: `encode_items` and `decode_items` of `audiovq.prior.coding`; None to leave coding out.
         on_row: hears of each row.
     """
     rows: list[Row] = []

@@ -118,10 +118,10 @@ def _encode_array(codec: ImageCodec, source: str, target: Path, *, force: bool, 
     """All pictures of a source as one array of codes, and their classes beside it."""
     import numpy as np
 
-    from audiovq.bitstream.collection import array_item
     from audiovq.codec.image.files import in_channels
     from audiovq.data.files import atomic_output
     from audiovq.data.image.open import open_images
+    from audiovq.prior.collection import array_item
 
     labels = target.with_suffix(".labels.txt")
     if labels.exists() and not force:

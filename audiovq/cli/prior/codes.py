@@ -11,8 +11,8 @@ import click
 from audiovq.errors import BadDataError
 
 if TYPE_CHECKING:
-    from audiovq.bitstream.collection import Collection
     from audiovq.prior import CodeSpec, Prior
+    from audiovq.prior.collection import Collection
 
 F = TypeVar("F", bound=Callable[..., Any])
 # audiovq.prior.KINDS, which is slow to import
@@ -76,7 +76,7 @@ def read_like(
     loaded: Prior, codes: tuple[str, ...], labels: Mapping[str, str] | None, allow_mismatch: bool
 ) -> Collection:
     """Codes for a prior: as many levels as it was fitted on, of its codec."""
-    from audiovq.bitstream.collection import read_collection
+    from audiovq.prior.collection import read_collection
 
     spec = loaded.spec
     return read_collection(

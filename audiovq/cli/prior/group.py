@@ -16,8 +16,8 @@ from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadDataError, ConfigError
 
 if TYPE_CHECKING:
-    from audiovq.bitstream.collection import Collection
     from audiovq.prior import CodeItem, CodeSpec, Prior, Score
+    from audiovq.prior.collection import Collection
 
 HELD_OUT_SHARE = 10  # one item in so many
 
@@ -79,8 +79,8 @@ def fit(
     uniform, unigram, bigram and trigram are counted; wavenet, pixelcnn (grids) and transformer are trained, and go on
     where they stopped when run again.
     """
-    from audiovq.bitstream.collection import read_collection
     from audiovq.prior import COUNTED, NETWORKS, NGramPrior, PriorConfig
+    from audiovq.prior.collection import read_collection
 
     if kind in COUNTED and (config is not None or overrides):
         raise click.UsageError(f"{kind} is counted, not trained: it takes no --config and no -o")

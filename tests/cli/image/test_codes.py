@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from audiovq.bitstream import read_codes
-from audiovq.bitstream.collection import read_collection
 from audiovq.data.image.files import read_image
 from audiovq.data.image.open import Picture, write_pack
 from audiovq.data.image.output import write_png
 from audiovq.image import ImageModelConfig, build_image_model
 from audiovq.prior import CodeSpec
+from audiovq.prior.collection import read_collection
 
 CONFIG = {
     "kind": "image",

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from audiovq.bitstream.arithmetic import decode_codes, decode_items, encode_codes, encode_items
 from audiovq.errors import BadCodesError
 from audiovq.prior import CodeItem, NetworkPrior, NGramPrior, Prior, PriorConfig, sample
+from audiovq.prior.coding import decode_codes, decode_items, encode_codes, encode_items
 from audiovq.prior.sampling import uniform_streams
 
 pytest.importorskip("constriction", reason="the coding extra is not installed")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from audiovq.bitstream import AudioHeader, ImageHeader, write_codes
-from audiovq.bitstream.collection import read_collection
 from audiovq.errors import AudioVQError, BadCodesError, ConfigError, ModelMismatchError
 from audiovq.prior import CodeSpec
+from audiovq.prior.collection import read_collection
 
 
 def write(path: Path, codes: np.ndarray, fingerprint: bytes = bytes(8), speaker: str | None = None) -> Path:
