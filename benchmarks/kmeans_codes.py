@@ -22,8 +22,8 @@ from audiovq.audio import AudioVQVAE
 from audiovq.bitstream import AudioHeader, write_codes
 from audiovq.data.corpus.pack import PackedCorpus
 from audiovq.pretrained import load_model
-from audiovq.quantize.kmeans import kmeans
-from audiovq.quantize.search import nearest
+from audiovq.quantize.search.kmeans import kmeans
+from audiovq.quantize.search.nearest import nearest
 
 
 @torch.inference_mode()

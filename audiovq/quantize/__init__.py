@@ -12,7 +12,7 @@ from audiovq.quantize.importers import dac_quantizer, encodec_quantizer, mimi_qu
 from audiovq.quantize.lfq import LFQ
 from audiovq.quantize.output import CodeUsage, VQOutput
 from audiovq.quantize.residual import ResidualVQ
-from audiovq.quantize.search import code_stats, nearest
+from audiovq.quantize.search.nearest import code_stats, nearest
 from audiovq.quantize.simvq import SimVQ
 from audiovq.quantize.vq import VectorQuantizer
 

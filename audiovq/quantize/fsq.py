@@ -14,7 +14,7 @@ from torch import Tensor
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.gradients import straight_through
 from audiovq.quantize.output import VQOutput, code_use
-from audiovq.quantize.search import valid_rows
+from audiovq.quantize.search.nearest import valid_rows
 
 _MARGIN = 1e-3  # how far tanh may reach past the outermost level, so that it can be reached (as in the authors' code)
 

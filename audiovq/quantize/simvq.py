@@ -13,7 +13,7 @@ from audiovq.quantize.base import Quantizer
 from audiovq.quantize.gradients import straight_through
 from audiovq.quantize.losses import mean_square
 from audiovq.quantize.output import VQOutput, code_use
-from audiovq.quantize.search import nearest, valid_rows
+from audiovq.quantize.search.nearest import nearest, valid_rows
 
 
 class SimVQ(Quantizer):

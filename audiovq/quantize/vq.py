@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.distributed import all_reduce_sum, sample_rows
 from audiovq.quantize.gradients import rotate, straight_through, unit_rows, with_gradient, zero_rows_
-from audiovq.quantize.kmeans import kmeans
 from audiovq.quantize.output import VQOutput, perplexity, usage
-from audiovq.quantize.search import TableCache, code_stats, direction_table, search, search_table, valid_rows
+from audiovq.quantize.search.kmeans import kmeans
+from audiovq.quantize.search.nearest import TableCache, code_stats, direction_table, search, search_table, valid_rows
 
 Gradient = Literal["straight-through", "rotation"]
 _PART = 2**16  # elements

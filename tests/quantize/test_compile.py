@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from audiovq.quantize import Quantizer, ResidualVQ, VectorQuantizer, nearest
-from audiovq.quantize.search import search_table
+from audiovq.quantize.search.nearest import search_table
 
 DIM = 6
 

@@ -20,7 +20,8 @@ import torch
 from small import quantizer
 from torch import Tensor, nn
 
-from audiovq.quantize import VectorQuantizer, code_stats, nearest, search
+from audiovq.quantize import VectorQuantizer, code_stats, nearest
+from audiovq.quantize.search import nearest as search
 
 
 @pytest.fixture(

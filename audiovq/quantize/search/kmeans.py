@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from audiovq.quantize.distributed import all_reduce_sum, sample_rows
-from audiovq.quantize.search import code_stats, nearest
+from audiovq.quantize.search.nearest import code_stats, nearest
 
 
 def kmeans(x: Tensor, k: int, keep: Tensor, iterations: int = 10) -> tuple[Tensor, Tensor]:

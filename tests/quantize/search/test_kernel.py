@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from audiovq.quantize import nearest, search, search_kernel
-from audiovq.quantize.search_kernel import LONGEST, PANEL, PART
+from audiovq.quantize import nearest
+from audiovq.quantize.search import kernel as search_kernel
+from audiovq.quantize.search import nearest as search
+from audiovq.quantize.search.kernel import LONGEST, PANEL, PART
 
 INSTRUCTION_SETS = {  # what numba is told of the processor, and what a block then is
     "avx2": ("haswell", "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+sse4.2,+popcnt,+lzcnt,+movbe", "8 16"),
@@ -178,7 +180,8 @@ def test_other_instruction_sets_find_the_same_codes(name: str, tmp_path: object)
     found = python(
         """
         import torch
-        from audiovq.quantize import search, search_kernel
+        from audiovq.quantize.search import nearest as search
+        from audiovq.quantize.search import kernel as search_kernel
         for n, k, d in ((1, 64, 1), (2001, 150, 33), (100, 1000, 300)):
             x, codebook = torch.randn(n, d), torch.randn(k, d)
             table = search.search_table(codebook)

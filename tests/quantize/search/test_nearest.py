@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from audiovq.quantize import code_stats, nearest
-from audiovq.quantize.search import _search_device, _tile, search_table
+from audiovq.quantize.search.nearest import _search_device, _tile, search_table
 
 
 def plain(x: Tensor, codebook: Tensor) -> Tensor:

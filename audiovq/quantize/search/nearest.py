@@ -165,7 +165,7 @@ def _search_few(x: Tensor, table: Tensor) -> Tensor:
 def _kernel() -> Any:
     """The module `search_kernel`, or None where its loops can't be compiled: `_search_cpu` stands in for them."""
     try:
-        from audiovq.quantize import search_kernel
+        from audiovq.quantize.search import kernel as search_kernel
 
         # The search of one row compiles the loops, or loads them from disk.
         empty = np.zeros((2, search_kernel.PANEL + _BEHIND), np.float32)
