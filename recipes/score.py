@@ -31,9 +31,6 @@ from audiovq.data.corpus.pack import PackedCorpus
 from audiovq.data.files import atomic_output
 from audiovq.data.kaldi.datadir import DataDir, Utterance
 from audiovq.errors import AudioVQError
-from audiovq.evaluate.discriminant import LinearDiscriminant
-from audiovq.evaluate.dtw import dtw_distances, nearest_labels
-from audiovq.evaluate.features import voice_features, word_features
 from audiovq.evaluate.likelihood import measure_likelihood
 from audiovq.evaluate.resynthesis import mono, original_of
 from audiovq.metrics.interval import share_interval
@@ -41,6 +38,9 @@ from audiovq.metrics.scores import ALL, score_file, summarize
 from audiovq.metrics.speech import metrics_for
 from audiovq.metrics.table import markdown, number, summary_table, to_json
 from audiovq.quantize import CodeUsage
+from studies.recognition.discriminant import LinearDiscriminant
+from studies.recognition.dtw import dtw_distances, nearest_labels
+from studies.recognition.features import voice_features, word_features
 
 Features = list[NDArray[np.float32]]
 Table = tuple[str, dict[str, Any]]  # Markdown, and its figures for JSON

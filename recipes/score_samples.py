@@ -23,11 +23,11 @@ from score import VOICE_CLIPS, Speech, Table, evenly, share
 from audiovq.data.files import atomic_output
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import AudioVQError
-from audiovq.evaluate.classifier import Trained, train_classifier
-from audiovq.evaluate.discriminant import LinearDiscriminant
-from audiovq.evaluate.features import log_mel, voice_features
-from audiovq.evaluate.frechet import frechet_distance
 from audiovq.metrics.table import markdown, to_json
+from studies.recognition.classifier import Trained, train_classifier
+from studies.recognition.discriminant import LinearDiscriminant
+from studies.recognition.features import log_mel, voice_features
+from studies.recognition.frechet import frechet_distance
 
 ANY = "any"  # the prior without labels
 

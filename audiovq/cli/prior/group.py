@@ -10,10 +10,10 @@ import click
 
 from audiovq.cli.prior.codes import FOLDER, KINDS, OUTPUT, codes_options, given_spec, read_labels, read_like
 from audiovq.cli.prior.sample import sample
-from audiovq.cli.prior_ablate import ablate
 from audiovq.cli.shared.options import set_threads
 from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadDataError, ConfigError
+from studies.prior_ablation.__main__ import ablate
 
 if TYPE_CHECKING:
     from audiovq.prior import CodeItem, CodeSpec, Prior, Score

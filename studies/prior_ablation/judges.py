@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from audiovq.data.image.open import open_images
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadDataError, BadModelError
-from audiovq.evaluate.classifier import Picture, Trained, train_classifier
-from audiovq.evaluate.features import log_mel
-from audiovq.evaluate.frechet import Features
 from audiovq.evaluate.likelihood import speaker_indices
 from audiovq.evaluate.resynthesis import decode_in_lockstep, mono
-from audiovq.evaluate.sample_quality import Judge
 from audiovq.image.build import load_image_model
 from audiovq.image.model import ImageVQVAE
 from audiovq.pretrained import load_model
 from audiovq.prior import CodeItem
+from studies.prior_ablation.sample_quality import Judge
+from studies.recognition.classifier import Picture, Trained, train_classifier
+from studies.recognition.features import log_mel
+from studies.recognition.frechet import Features
 
 BATCH_SIZE = 50  # decoded at once
 MOST = 5000  # examples that a classifier is taught, at most

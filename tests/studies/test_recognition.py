@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audiovq.evaluate.discriminant import LinearDiscriminant
-from audiovq.evaluate.dtw import dtw_distance, dtw_distances, nearest_labels
-from audiovq.evaluate.features import voice_features, word_features
+from studies.recognition.discriminant import LinearDiscriminant
+from studies.recognition.dtw import dtw_distance, dtw_distances, nearest_labels
+from studies.recognition.features import voice_features, word_features
 
 GENERATOR = np.random.default_rng(0)
 A, B = (GENERATOR.standard_normal((n, 3)).astype(np.float32) for n in (7, 5))

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from audiovq.evaluate.sample_quality import Judge, Quality, SampleQuality
 from audiovq.metrics.table import markdown
 from audiovq.prior import COUNTED, CodeItem, CodeSpec, NGramPrior, Prior, PriorConfig, score_items, total
 from audiovq.prior.base import Codes
+from studies.prior_ablation.sample_quality import Judge, Quality, SampleQuality
 
 CODED_CODES = 1000  # so many held-out codes go through the arithmetic coder and back
 CONTROLS = ("uniform", "unigram")

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audiovq.evaluate.prior_ablation import CodeSet, Results, Row, ablate, counted, drawn_like, figure, table, tree
-from audiovq.evaluate.sample_quality import Judge
 from audiovq.prior import CodeItem, CodeSpec
+from studies.prior_ablation.ablation import CodeSet, Results, Row, ablate, counted, drawn_like, figure, table, tree
+from studies.prior_ablation.sample_quality import Judge
 
 
 def rising(count: int, seed: int) -> list[CodeItem]:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.errors import BadDataError
-from audiovq.evaluate.frechet import Features, frechet_distance, kernel_distance
 from audiovq.prior import CodeItem, CodeSpec, Prior, sample
 from audiovq.prior.base import Codes
 from audiovq.prior.sampling import uniform_streams
+from studies.recognition.frechet import Features, frechet_distance, kernel_distance
 
 PIECES = 200  # items compared, at most
 LONGEST_SECONDS = 1.0  # of a sequence; longer ones are cut
@@ -43,7 +43,7 @@ class Quality:
 
     Attributes:
         pairs: Jensen-Shannon divergence of neighbouring codes, in bits, 0 to 1; see `pair_divergence`.
-        frechet, kernel: of decoded features (`audiovq.evaluate.frechet`); None without a judge.
+        frechet, kernel: of decoded features (`studies.recognition.frechet`); None without a judge.
     """
 
     pairs: float

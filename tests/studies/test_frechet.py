@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audiovq.evaluate.frechet import frechet_distance, kernel_distance
+from studies.recognition.frechet import frechet_distance, kernel_distance
 
 GENERATOR = np.random.default_rng(0)
 

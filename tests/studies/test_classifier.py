@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from audiovq.errors import BadDataError
-from audiovq.evaluate.classifier import train_classifier
-from audiovq.evaluate.judges import sound_judge
 from audiovq.prior import CodeItem
+from studies.prior_ablation.judges import sound_judge
+from studies.recognition.classifier import train_classifier
 
 
 def spectra(count: int, seed: int):
@@ -60,7 +60,7 @@ def test_a_judge_of_sound_hears_codes_in_the_voice_of_their_label(model_folder, 
     import soundfile
 
     from audiovq.data.kaldi.datadir import DataDir, Utterance
-    from audiovq.evaluate import judges
+    from studies.prior_ablation import judges
 
     monkeypatch.setattr(judges, "train_classifier", partial(train_classifier, steps=2))
     utterances = []

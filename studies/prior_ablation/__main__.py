@@ -68,9 +68,9 @@ def ablate(
     there are replaced.
     """
     from audiovq.data.files import atomic_output
-    from audiovq.evaluate.prior_ablation import Results, figure, table, tree
-    from audiovq.evaluate.prior_ablation import ablate as run
     from audiovq.metrics.table import to_json
+    from studies.prior_ablation.ablation import Results, figure, table, tree
+    from studies.prior_ablation.ablation import ablate as run
 
     set_threads(threads)
     chosen = [kind.strip() for kind in kinds.split(",")]
@@ -161,8 +161,8 @@ def _read_set(
     features: str | None,
     codec: str | None,
 ) -> Any:
-    from audiovq.evaluate.prior_ablation import CodeSet
     from audiovq.prior.collection import read_collection
+    from studies.prior_ablation.ablation import CodeSet
 
     if len(paths) > 2:
         raise click.UsageError(f"{name}: give codes to fit on and codes to test on, TRAIN,TEST, and nothing more")
@@ -201,7 +201,7 @@ def _dims(codec: str | None, space: Sequence[int]) -> int | None:
 
 
 def _judge(name: str, features: str, codec: str | None) -> Any:
-    from audiovq.evaluate.judges import image_judge, sound_judge
+    from studies.prior_ablation.judges import image_judge, sound_judge
 
     labels, colon, data = features.partition(":")
     if not (colon and data) or labels not in ("text", "speaker", "class"):

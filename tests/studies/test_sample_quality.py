@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from audiovq.errors import BadDataError
-from audiovq.evaluate.prior_ablation import counted
-from audiovq.evaluate.sample_quality import Judge, SampleQuality, pair_counts, pair_divergence, pieces, shuffled
 from audiovq.prior import CodeItem, CodeSpec
+from studies.prior_ablation.ablation import counted
+from studies.prior_ablation.sample_quality import Judge, SampleQuality, pair_counts, pair_divergence, pieces, shuffled
 
 SPEC = CodeSpec(codebook_sizes=[8], frame_rate=50.0)
 

@@ -1,0 +1,1 @@
+"""Studies that stand beside the package: run from the root of the repository."""

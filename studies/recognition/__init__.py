@@ -1,0 +1,1 @@
+"""Recognition of words, speakers and classes, by which recipes and studies judge samples."""
