@@ -26,7 +26,8 @@ from audiovq.data.audio import read_audio, resample, write_audio
 from audiovq.data.corpus.base import Corpus
 from audiovq.data.corpus.direct import DirectCorpus
 from audiovq.data.corpus.pack import pack
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 
 RATE = 16000  # of what training wants
 READS = 16  # a call: a batch of as many seconds

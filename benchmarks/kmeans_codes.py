@@ -20,7 +20,7 @@ import torch
 
 from audiovq.audio import AudioVQVAE
 from audiovq.bitstream import AudioHeader, write_codes
-from audiovq.data.corpus.pack import PackedCorpus
+from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.pretrained import load_model
 from audiovq.quantize.search.kmeans import kmeans
 from audiovq.quantize.search.nearest import nearest

@@ -20,9 +20,10 @@ from typing import Any
 from tqdm import tqdm
 
 from audiovq.data.corpus.trim import trim_range
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.recording import check_recording
 from audiovq.data.kaldi.tables import keys_of
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import AudioVQError, BadAudioError, BadDataError, OutputError
 
 Split = dict[str, tuple[str, ...]]  # train, dev, eval -> ids

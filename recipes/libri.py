@@ -27,7 +27,8 @@ from corpus_preparation import (
     write_split,
 )
 
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError
 
 _READERS = ("speakers.txt", "speakers.tsv")

@@ -5,6 +5,7 @@ case ":$PATH:" in
     *":$AUDIOVQ_ROOT/.venv/bin:"*) ;;
     *) if [ -d "$AUDIOVQ_ROOT/.venv/bin" ]; then export PATH="$AUDIOVQ_ROOT/.venv/bin:$PATH"; fi ;;
 esac
+export PYTHONPATH="$AUDIOVQ_ROOT${PYTHONPATH:+:$PYTHONPATH}"  # studies/ is not installed
 export LC_ALL=C              # sorting, and so splits, must not depend on the locale
 export PYTHONIOENCODING=UTF-8
 export OMP_NUM_THREADS=1     # parallel jobs share the cores; --threads gives training more

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from corpus_preparation import check_counts, corpus_parser, refuse_writing_into, run_program, write_split
 
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

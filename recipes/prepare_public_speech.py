@@ -22,7 +22,8 @@ from pathlib import Path
 
 from corpus_preparation import add_output_options, check_counts, durations, measure, run_program, write_data_dirs
 
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError
 
 LIBRI, SPEECHOCEAN = "resemble-ai/Resemblyzer", "jimbozhang/speechocean762"

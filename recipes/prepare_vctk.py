@@ -42,7 +42,8 @@ from corpus_preparation import (
     write_split,
 )
 
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError
 
 FOLDERS = {"0.80": "wav48", "0.92": "wav48_silence_trimmed"}

@@ -23,7 +23,8 @@ import torch
 
 from audiovq.cli.prior.codes import read_labels
 from audiovq.data.audio import write_audio
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import AudioVQError, BadDataError
 from audiovq.evaluate.likelihood import speaker_indices
 from audiovq.evaluate.resynthesis import decode_in_lockstep

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -16,21 +18,29 @@ import audiovq
 PACKAGE = Path(audiovq.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# The lowest first; a part imports from itself and from floors below its own. Named as in the design: quantize, layers
-# and data are floor 1, cli is floor 5. The package's own __init__ stands above all, as it only hands names out.
+# The lowest first; a part imports from itself and from floors below its own. Named as in the design. The package's own
+# __init__ stands above all, as it only hands names out.
 FLOORS = [
     {"errors", "config", "simd"},
-    {"quantize", "layers", "data"},
+    {"layers", "data"},
+    {"quantize", "metrics", "bitstream"},
     {"modelfolder"},
     {"audio", "image", "prior"},
     {"pretrained"},
-    {"evaluate", "bitstream"},
-    {"train"},
     {"codec"},
+    {"train", "evaluate"},
     {"cli"},
     {"__main__"},
     {"__init__"},
 ]
+# Wings: folders of one part that never import each other, but for those that stand on another one.
+WINGS = [
+    {"data.kaldi", "data.corpus", "data.image"},
+    {"train.speech", "train.image", "train.prior"},
+    {"cli.image", "cli.prior"},
+]
+STANDS_ON = {"data.corpus": {"data.kaldi"}}
+MOST_IN_A_ROOM = 16
 
 
 def part_of(path: Path) -> str:
@@ -70,6 +80,40 @@ def floor_breaches(source: str, file: Path) -> list[str]:
         for line, other in imported_parts(ast.parse(source), file)
         if other != part and floor_of(other) >= floor_of(part)
     ]
+
+
+def name_of(file: Path) -> str:
+    """The dotted name of a module, without `.__init__`."""
+    return ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_modules(tree: ast.AST, modules: Set[str]) -> set[str]:
+    """Every one of `modules` that a module imports, inside functions and TYPE_CHECKING blocks too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inner & modules or {node.module}
+    return found & modules
+
+
+def wing_of(module: str) -> str | None:
+    wing = ".".join(module.split(".")[1:3])
+    return wing if any(wing in wings for wings in WINGS) else None
+
+
+def wing_breaches(graph: Mapping[str, Set[str]]) -> list[str]:
+    found = []
+    for module, others in graph.items():
+        wing = wing_of(module)
+        for other in others:
+            neighbour = wing_of(other)
+            together = any({wing, neighbour} <= wings for wings in WINGS)
+            if together and neighbour != wing and neighbour not in STANDS_ON.get(str(wing), ()):
+                found.append(f"{module} imports {other}")
+    return found
 
 
 def unsafe_loads(source: str) -> list[str]:
@@ -135,6 +179,41 @@ def test_module_leans_on_lower_floors_only_is_safe_and_says_what_it_is(file):
     assert floor_breaches(source, file) == []
     assert unsafe_loads(source) == []
     assert ast.get_docstring(ast.parse(source)), f"{file} has no module docstring"
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """Module -> the modules it imports."""
+    names = {name_of(file): file for file in MODULES if file != PACKAGE / "__init__.py"}
+    return {name: imported_modules(ast.parse(file.read_text()), set(names)) - {name} for name, file in names.items()}
+
+
+def test_no_module_imports_itself_by_way_of_others(graph):
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_wings_do_not_lean_on_each_other(graph):
+    assert wing_breaches(graph) == []
+
+
+def test_wing_check_finds_a_neighbour():
+    wrong = {"audiovq.train.image.run": {"audiovq.train.speech.run"}, "audiovq.data.kaldi.x": {"audiovq.data.corpus.y"}}
+    right = {
+        "audiovq.data.corpus.pack": {"audiovq.data.kaldi.datadir"},
+        "audiovq.train.image.run": {"audiovq.train.run"},
+    }
+    assert len(wing_breaches(wrong)) == 2
+    assert wing_breaches(right) == []
+
+
+def test_no_room_is_crowded():
+    repository = PACKAGE.parent
+    files = [*MODULES, *(repository / "recipes").rglob("*.py"), *(repository / "studies").rglob("*.py")]
+    crowded = {room: n for room, n in Counter(file.parent for file in files).items() if n > MOST_IN_A_ROOM}
+    assert crowded == {}
 
 
 @pytest.mark.parametrize(

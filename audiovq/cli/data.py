@@ -102,7 +102,8 @@ def subset(
     if len(given) != 1:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in choices)
         raise click.UsageError(f"give exactly one of {names}")
-    from audiovq.data.kaldi.datadir import DataDir, select
+    from audiovq.data.kaldi import select
+    from audiovq.data.kaldi.datadir import DataDir
     from audiovq.data.kaldi.output import check_replaceable, write_new
     from audiovq.errors import BadDataError
 
@@ -146,7 +147,8 @@ def subset(
 def split(data_dir: Path, parts: int, per_utt: bool, out: Path | None, force: bool) -> None:
     """Split DATA_DIR into N parts of about equally many utterances, speakers kept whole: splitN/1, splitN/2, ..."""
     from audiovq.data.files import atomic_folder
-    from audiovq.data.kaldi.datadir import DataDir, select
+    from audiovq.data.kaldi import select
+    from audiovq.data.kaldi.datadir import DataDir
     from audiovq.data.kaldi.output import check_replaceable_parts
     from audiovq.errors import BadDataError
 

@@ -152,7 +152,7 @@ def likelihood(
 
     ELBO adds the price of the codes under a uniform prior; where the codes are another's, it bounds nothing.
     """
-    from audiovq.data.corpus.pack import PackedCorpus
+    from audiovq.data.corpus.packed import PackedCorpus
     from audiovq.data.files import atomic_output
     from audiovq.evaluate.likelihood import measure_likelihood
     from audiovq.metrics import table

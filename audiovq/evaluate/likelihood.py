@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.audio import AudioVQVAE, WaveNetDecoder
-from audiovq.data.corpus.pack import PackedCorpus
+from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.errors import BadDataError, BadModelError
 from audiovq.metrics.interval import mean_interval
 

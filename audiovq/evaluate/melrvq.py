@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.data.audio import resample
-from audiovq.data.corpus.pack import PackedCorpus
+from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadDataError
 from audiovq.evaluate.resynthesis import mono

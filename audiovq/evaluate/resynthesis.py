@@ -25,7 +25,8 @@ from torch import Tensor
 
 from audiovq.audio import AudioVQVAE
 from audiovq.data.audio import resample, write_audio
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError, BadModelError, OutputError
 from audiovq.evaluate.likelihood import speaker_indices
 from audiovq.pretrained import load_model, model_fingerprint, resolve_model

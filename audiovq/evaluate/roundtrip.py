@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.data.audio import resample
-from audiovq.data.kaldi.datadir import Utterance
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadAudioError
 from audiovq.evaluate.resynthesis import mono
 from audiovq.evaluate.tally import Tally

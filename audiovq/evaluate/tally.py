@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from audiovq.data.kaldi.datadir import Utterance
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.metrics.bands import LEVEL_BANDS, PERIODICITY_BANDS, measure_bands, summarize_bands
 from audiovq.metrics.interval import mean_interval
 from audiovq.metrics.speech import Waveform

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from audiovq import __version__
-from audiovq.data.corpus.pack import PackedCorpus
+from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.files import atomic_output
 from audiovq.errors import ConfigError, OutputError
 from audiovq.train.config import ExperimentConfig

@@ -1,7 +1,8 @@
-"""`audiovq prior ablate`: every prior on the same codes, with controls, as a table, JSON and a figure."""
+"""Every prior on the same codes, with controls, as a table, JSON and a figure."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ import click
 
 from audiovq.cli.prior.codes import KINDS, given_spec
 from audiovq.cli.shared.options import set_threads
-from audiovq.errors import BadDataError
+from audiovq.cli.shared.report import error_line
+from audiovq.errors import AudioVQError, BadDataError
 
 FILES = ("ablation.md", "ablation.json", "ablation.png")
 
@@ -230,3 +232,15 @@ def _pair(text: str, what: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise click.UsageError(f"{what} {text!r}: write NAME=VALUE")
     return name, value
+
+
+def main() -> None:
+    """The command, with every error as one line."""
+    try:
+        ablate()
+    except (AudioVQError, OSError) as error:
+        sys.exit(error_line(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """A small convolutional classifier of pictures or log-mel spectra, trained here and now, and its features.
 
-Its features serve distances between sets (`studies.recognition.frechet`). They know what this classifier was taught, and
+Its features serve distances between sets (`frechet`). They know what this classifier was taught, and
 nothing else; who states such a distance states the classifier, and how often it is right.
 """
 

@@ -10,8 +10,9 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from audiovq.cli.data import data
-from audiovq.data.corpus.pack import PackedCorpus
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.corpus.packed import PackedCorpus
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError, OutputError
 
 

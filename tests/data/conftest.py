@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 
 
 def noise(samples: int, seed: int = 0, channels: int = 1) -> np.ndarray:

@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioModelConfig, AudioVQVAE
-from audiovq.data.corpus.pack import PackedCorpus, pack
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.corpus.pack import pack
+from audiovq.data.corpus.packed import PackedCorpus
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 
 RATE = 8000
 SPEAKERS = ["ann", "bob", "cyd"]

@@ -113,7 +113,7 @@ def test_tables_have_every_codec_in_every_group(utterances):
 def test_a_late_codec_is_named(utterances, sound, tmp_path):
     import soundfile
 
-    from audiovq.data.kaldi.datadir import Utterance
+    from audiovq.data.kaldi.utterance import Utterance
 
     soundfile.write(tmp_path / "a.wav", sound(rate=RATE), RATE)
     late = coder("late", decode=lambda data: np.roll(np.frombuffer(data, np.float32), 80))

@@ -8,7 +8,8 @@ import soundfile
 import torch
 
 from audiovq.data.corpus.pack import pack
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError
 from audiovq.evaluate.melrvq import FFT, HOP, NUM_MELS, WINDOW, MelRVQ, griffin_lim, learning_sounds, levels_of
 from audiovq.metrics.mel import mel_distance_db

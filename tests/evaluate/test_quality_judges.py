@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiovq.data.kaldi.datadir import Utterance
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import ConfigError
 from audiovq.evaluate import quality_judges
 from audiovq.evaluate.quality_judges import JUDGES, Judge, kept_on_disk, quality_metrics

@@ -8,7 +8,8 @@ import torch
 
 from audiovq.audio import sample_wavenet
 from audiovq.data.kaldi import datadir
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError, BadModelError, OutputError
 from audiovq.evaluate.resynthesis import Take, decode_in_lockstep, mono, original_of, resynthesize, rotated_voices
 

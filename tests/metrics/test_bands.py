@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from audiovq.data.kaldi.datadir import Utterance
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.evaluate.tally import bands_tally
 from audiovq.metrics.bands import line_strengths, measure_bands, summarize_bands
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.kaldi.datadir import DataDir, Utterance, validate
+from audiovq.data.kaldi.datadir import DataDir, validate
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import AudioVQError, BadDataError
 
 PARTS = ("train", "dev", "eval")

@@ -59,7 +59,8 @@ def test_one_class_or_few_examples_are_refused():
 def test_a_judge_of_sound_hears_codes_in_the_voice_of_their_label(model_folder, sound, tmp_path, monkeypatch):
     import soundfile
 
-    from audiovq.data.kaldi.datadir import DataDir, Utterance
+    from audiovq.data.kaldi.datadir import DataDir
+    from audiovq.data.kaldi.utterance import Utterance
     from studies.prior_ablation import judges
 
     monkeypatch.setattr(judges, "train_classifier", partial(train_classifier, steps=2))

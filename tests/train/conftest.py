@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from audiovq.data.corpus.pack import pack
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.train.config import ExperimentConfig, parse_config
 
 FRAME = {

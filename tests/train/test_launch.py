@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from audiovq.audio import AudioVQVAE
-from audiovq.data.corpus.base import open_corpus
+from audiovq.data.corpus.open import open_corpus
 from audiovq.data.corpus.segments import SegmentBatches
 from audiovq.errors import ConfigError, OutputError
 from audiovq.train import record, run

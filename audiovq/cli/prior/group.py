@@ -13,7 +13,6 @@ from audiovq.cli.prior.sample import sample
 from audiovq.cli.shared.options import set_threads
 from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadDataError, ConfigError
-from studies.prior_ablation.__main__ import ablate
 
 if TYPE_CHECKING:
     from audiovq.prior import CodeItem, CodeSpec, Prior, Score
@@ -31,7 +30,6 @@ def prior() -> None:
 
 
 prior.add_command(sample)
-prior.add_command(ablate)
 
 
 @prior.command()

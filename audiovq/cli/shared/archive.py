@@ -15,9 +15,9 @@ from audiovq.cli.shared.batch import exit_if_failed, process_jobs
 from audiovq.cli.shared.progress import Progress
 from audiovq.data.files import atomic_output
 from audiovq.data.kaldi.archives import Specifier, read_archive, read_scp
-from audiovq.data.kaldi.checks import cut_problem, parse_cut
 from audiovq.data.kaldi.recording import as_waveform, read_recording
 from audiovq.data.kaldi.tables import read_table, write_table
+from audiovq.data.kaldi.utterance import cut_problem, parse_cut
 from audiovq.errors import BadDataError, OutputError
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.errors import BadDataError
+MIN_SECONDS = 0.1  # shorter utterances are left out
 
 
 class CorpusUtterance(Protocol):
@@ -61,28 +61,3 @@ class Corpus(ABC):
     def seconds(self) -> float:
         """Duration of all utterances together."""
         return sum(u.num_samples for u in self.utterances) / self.sample_rate
-
-
-def open_corpus(path: str | Path, sample_rate: int) -> Corpus:
-    """The packed corpus in the folder `path`, or the data directory there, to be read at `sample_rate` Hz.
-
-    A data directory that has not changed is opened once in a process. Raises BadDataError if it is neither, is damaged,
-    or is packed at another rate.
-    """
-    from audiovq.data.corpus.packed import INDEX, PackedCorpus
-
-    path = Path(path)
-    if not (path / INDEX).exists() and (path / "wav.scp").exists():
-        files = [path / name for name in ("wav.scp", "segments", "utt2spk")]
-        return _open_directory(path, sample_rate, tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files))
-    corpus = PackedCorpus.open(path)
-    if corpus.sample_rate != sample_rate:
-        raise BadDataError(f"{path}: packed at {corpus.sample_rate} Hz, but {sample_rate} Hz are wanted; pack it so")
-    return corpus
-
-
-@lru_cache(maxsize=8)
-def _open_directory(path: Path, sample_rate: int, times: tuple[int, ...]) -> Corpus:
-    from audiovq.data.corpus.direct import DirectCorpus
-
-    return DirectCorpus(path, sample_rate)

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from audiovq.data.audio import read_audio, resample, resampling_range
-from audiovq.data.corpus.base import Corpus
-from audiovq.data.corpus.pack import MIN_SECONDS
+from audiovq.data.corpus.base import MIN_SECONDS, Corpus
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.recording import Sound, is_seekable, sample_range, sound_of
 from audiovq.errors import BadAudioError, BadDataError

@@ -28,15 +28,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from audiovq.data.audio import resample, to_int16
-from audiovq.data.corpus.base import Corpus
+from audiovq.data.corpus.base import MIN_SECONDS, Corpus
 from audiovq.data.corpus.packed import VERSION, PackedCorpus, PackWriter, read_index, remove_notes
 from audiovq.data.corpus.trim import TRIM_MARGIN, trim_range
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError, OutputError
-
-__all__ = ["MIN_SECONDS", "PackedCorpus", "pack", "summary"]
-
-MIN_SECONDS = 0.1
 
 
 def pack(

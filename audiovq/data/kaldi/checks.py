@@ -10,26 +10,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from audiovq.data.kaldi.recording import Sound, check_recording, sample_range
 from audiovq.data.kaldi.tables import BLANKS, Table, keys_of
+from audiovq.data.kaldi.utterance import Utterance, cut_problem
 from audiovq.errors import AudioVQError
-
-if TYPE_CHECKING:
-    from audiovq.data.kaldi.datadir import Utterance
 
 REQUIRED = ("wav.scp", "utt2spk", "spk2utt")
 _NUMBERS = {"utt2dur": "seconds", "reco2dur": "seconds", "utt2num_samples": "samples", "utt2num_frames": "frames"}
 _SLACK = 0.01  # seconds; the times of segments are often rounded so
-
-
-class Cut(NamedTuple):
-    """A line of `segments`; `end` None is the recording's end (-1 in the file)."""
-
-    recording: str
-    start: float
-    end: float | None
 
 
 def check_tables(
@@ -58,31 +47,6 @@ def check_tables(
         _check_speakers(tables, spk_sort)
     rest = sorted(tables.keys() - set(REQUIRED))
     return missing + [p for name in (*REQUIRED, *rest) if name in tables for p in tables[name].problems]
-
-
-def parse_cut(value: str) -> Cut | None:
-    """The fields of a line of `segments` after the id; None if they are not recording, start and end."""
-    fields = BLANKS.split(value)
-    try:
-        recording, start, end = fields[0], float(fields[1]), float(fields[2])
-    except (ValueError, IndexError):
-        return None
-    if len(fields) != 3 or not (math.isfinite(start) and math.isfinite(end)):
-        return None
-    return Cut(recording, start, None if end == -1 else end)
-
-
-def cut_problem(utterance: str, value: str, wavs: Mapping[str, object]) -> str | None:
-    """What is wrong with a line of `segments`."""
-    cut = parse_cut(value)
-    if cut is None:
-        return f"malformed line for {utterance}; write <utterance> <recording> <start> <end>"
-    if cut.recording not in wavs:
-        return f"recording {cut.recording} is not in wav.scp"
-    if cut.start < 0 or (cut.end is not None and cut.end <= cut.start):
-        end = -1 if cut.end is None else cut.end
-        return f"{utterance} goes from {cut.start:g} to {end:g} s; needed 0 <= start < end (or end -1)"
-    return None
 
 
 def _listing(tables: Mapping[str, Table]) -> Table:

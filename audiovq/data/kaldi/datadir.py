@@ -11,48 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from audiovq.data.kaldi.checks import check_audio, check_tables, parse_cut
-from audiovq.data.kaldi.recording import is_pipe, read_recording
+from audiovq.data.kaldi.checks import check_audio, check_tables
 from audiovq.data.kaldi.tables import Keys, Table, keys_of, read_tables, write_table
-from audiovq.errors import BadAudioError, BadDataError
+from audiovq.data.kaldi.utterance import Utterance, parse_cut, segment_value
+from audiovq.errors import BadDataError
 
 _OWN = ("wav.scp", "segments", "utt2spk", "spk2utt", "text", "spk2gender")  # what `Utterance` and `DataDir` spell out
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """One utterance of a data directory.
-
-    `recording` is a path (a relative one counts from the current folder), a command ending in `|`, or a place in an
-    archive (`wav.ark:1234`). `start` and `end` are seconds in it; `end` None means its end. `recording_id` differs
-    from `id` only where a `segments` file cuts recordings into utterances.
-    """
-
-    id: str
-    speaker: str
-    recording: str
-    start: float = 0.0
-    end: float | None = None
-    text: str | None = None
-    recording_id: str = ""
-
-    @property
-    def is_pipe(self) -> bool:
-        return is_pipe(self.recording)
-
-    @property
-    def is_segment(self) -> bool:
-        return self.start > 0 or self.end is not None or self.recording_id not in ("", self.id)
-
-    def read(self) -> tuple[NDArray[np.float32], int]:
-        """The utterance as float32 `[C, T]` and its rate in Hz; BadAudioError names utterance and recording."""
-        try:
-            return read_recording(self.recording, self.start, self.end)
-        except BadAudioError as error:
-            raise BadAudioError(f"utterance {self.id}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -123,7 +87,7 @@ class DataDir:
             **self.tables,
         }
         if any(u.is_segment for u in utterances):
-            optional["segments"] = {u.id: _segment_value(u) for u in utterances}
+            optional["segments"] = {u.id: segment_value(u) for u in utterances}
         for name, rows in optional.items():
             kind = keys_of(name)
             if kind is None:
@@ -181,11 +145,6 @@ def _tables_of(path: Path) -> dict[str, Table]:
     if not path.is_dir():
         raise BadDataError(f"{path}: no such data directory; it should be a folder with wav.scp and utt2spk")
     return read_tables(path)
-
-
-def _segment_value(u: Utterance) -> str:
-    end = "-1" if u.end is None else f"{u.end:.6f}"
-    return f"{u.recording_id or u.id} {u.start:.6f} {end}"
 
 
 def _check_writable(utterances: Iterable[Utterance]) -> None:

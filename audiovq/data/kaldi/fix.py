@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audiovq.data.kaldi.checks import check_audio, cut_problem, number_of, parse_cut
+from audiovq.data.kaldi.checks import check_audio, number_of
 from audiovq.data.kaldi.datadir import DataDir, assemble
 from audiovq.data.kaldi.tables import BLANKS, Row, Table, keys_of, read_tables, table_text
+from audiovq.data.kaldi.utterance import cut_problem, parse_cut
 from audiovq.errors import BadDataError
 
 BACKUP = ".backup"

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from audiovq.audio.config import SourceDecoderConfig
 from audiovq.audio.pitch import FRAMES_PER_SECOND
 from audiovq.data.corpus.augment import Augmentation, BandLimit, Noise, Room
-from audiovq.data.corpus.base import open_corpus
+from audiovq.data.corpus.open import open_corpus
 from audiovq.data.corpus.pack import summary
 from audiovq.data.corpus.segments import SegmentBatches, SegmentDataset, eval_segments
 from audiovq.errors import ConfigError

@@ -5,7 +5,7 @@ import torch
 
 from audiovq.audio import sample_wavenet
 
-from .conftest import WAVENET, make_model
+from ..conftest import WAVENET, make_model
 
 LIKELIHOODS = {"softmax": {"kind": "mu-law"}, "mixture": {"kind": "logistic-mixture", "mixtures": 3}}
 SHAPES = {"two taps": {}, "three taps": {"kernel_size": 3, "layers_per_cycle": 3}}

@@ -11,11 +11,14 @@ import pytest
 import soundfile
 import torch
 
-from audiovq.data.corpus.base import Corpus, open_corpus
+from audiovq.data.corpus.base import Corpus
 from audiovq.data.corpus.direct import DirectCorpus
-from audiovq.data.corpus.pack import PackedCorpus, pack
+from audiovq.data.corpus.open import open_corpus
+from audiovq.data.corpus.pack import pack
+from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.corpus.segments import SegmentBatches, eval_segments
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadAudioError, BadDataError
 
 MakeData = Callable[..., Path]

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from audiovq.data.corpus.pack import PackedCorpus, pack
+from audiovq.data.corpus.pack import pack
+from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.corpus.segments import Batch, SegmentBatches, SegmentDataset, eval_segments
 from audiovq.errors import BadDataError, ConfigError
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from audiovq.data.kaldi.archives import ArchiveWriter, Specifier, read_archive, read_scp
-from audiovq.data.kaldi.datadir import DataDir, Utterance, validate
+from audiovq.data.kaldi.datadir import DataDir, validate
 from audiovq.data.kaldi.recording import read_recording
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadAudioError, BadDataError, OutputError
 
 NOISE = np.random.default_rng(0).integers(-9000, 9000, (400, 2)).astype(np.int16)

@@ -11,8 +11,9 @@ import pytest
 import soundfile
 
 from audiovq.data.audio import read_audio
-from audiovq.data.kaldi.datadir import DataDir, Utterance, validate
+from audiovq.data.kaldi.datadir import DataDir, validate
 from audiovq.data.kaldi.select import keep
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadAudioError, BadDataError
 
 MakeData = Callable[..., Path]

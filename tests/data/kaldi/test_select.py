@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from audiovq.data.kaldi import select
 from audiovq.data.kaldi.combine import combine
-from audiovq.data.kaldi.datadir import DataDir, Utterance, select
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError
 
 MakeData = Callable[..., Path]

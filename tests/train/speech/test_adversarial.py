@@ -14,9 +14,9 @@ from audiovq.train.speech.adversarial import Adversary, GradientBalance, feature
 from audiovq.train.speech.discriminators import MelDiscriminator, PeriodDiscriminator, SpectrumDiscriminator
 from audiovq.train.speech.objectives import build_objective
 
-from .conftest import tiny_config, tiny_tree
+from ..conftest import tiny_config, tiny_tree
+from ..test_run import losses, stop_at
 from .test_objectives import batch_of
-from .test_run import losses, stop_at
 
 SMALL = {"periods": (2, 3), "windows": (64,), "channels": 4, "warmup_steps": 0}
 

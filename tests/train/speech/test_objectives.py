@@ -10,7 +10,7 @@ from audiovq.errors import ConfigError
 from audiovq.train.speech.objectives import build_objective
 from audiovq.train.speech.spectral import SpectralLoss
 
-from .conftest import tiny_config
+from ..conftest import tiny_config
 
 
 def batch_of(samples=512, used=512, items=4):

@@ -11,7 +11,7 @@ from audiovq.train.run import train
 from audiovq.train.speech.module import AudioVQVAEModule
 from audiovq.train.speech.objectives import fixed_latents
 
-from .conftest import FRAME, WAVENET, tiny_config, tiny_tree
+from ..conftest import FRAME, WAVENET, tiny_config, tiny_tree
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_what_is_kept_rests_in_eval_mode_through_training_mode(tree):
 
 
 def test_a_resumed_run_repeats_the_uninterrupted_one(tree, tmp_path):
-    from .test_run import losses, stop_at
+    from ..test_run import losses, stop_at
 
     tree["train"]["precision"] = "bf16-mixed"
     config = parse_config(tree, "tiny")

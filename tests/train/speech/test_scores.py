@@ -8,13 +8,14 @@ import pytest
 import soundfile
 
 from audiovq.data.corpus.pack import pack
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.metrics.speech import stoi
 from audiovq.train.config import parse_config
 from audiovq.train.run import train
 from audiovq.train.speech.scores import mean_scores
 
-from .conftest import tiny_tree
+from ..conftest import tiny_tree
 
 
 def babble(seconds: float, seed: int) -> np.ndarray:

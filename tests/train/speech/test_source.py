@@ -10,14 +10,15 @@ from audiovq.audio.excitation import Pulses, pulse_cycles, pulse_train
 from audiovq.audio.pitch import track_pitch
 from audiovq.audio.source_decoder import F0_BINS, decode_pitch
 from audiovq.data.corpus.pack import pack
-from audiovq.data.kaldi.datadir import DataDir, Utterance
+from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.utterance import Utterance
 from audiovq.train.config import parse_config
 from audiovq.train.run import train
 from audiovq.train.speech.objectives import analysis_distance
 from audiovq.train.speech.source import BANDS, PeriodicityLoss, pitch_loss
 from audiovq.train.speech.spectral import PowerLoss, SpectralLoss
 
-from .test_run import losses
+from ..test_run import losses
 
 RATE = 16000
 

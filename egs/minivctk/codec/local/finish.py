@@ -20,7 +20,7 @@ from torch import Tensor
 
 from audiovq.audio import AudioVQVAE, SourceDecoder
 from audiovq.audio.source_decoder import smoothing_matrix
-from audiovq.data.corpus.base import open_corpus
+from audiovq.data.corpus.open import open_corpus
 
 SMOOTHING_BINS = 10  # about a bin: powers are compared over a band, in which what is loud counts
 NATS_PER_DB = math.log(10) / 20
