@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 # models in tests are tiny: a second thread costs more than it gains, most of all on a busy machine
 torch.set_num_threads(1)
@@ -27,3 +30,19 @@ def minivctk() -> Path:
     if not (root / "speaker-info.txt").is_file():
         pytest.skip(f"no minivctk corpus at {root}; name its folder in AUDIOVQ_MINIVCTK")
     return root
+
+
+@pytest.fixture(scope="session")
+def sound() -> Callable[..., NDArray[np.float32]]:
+    """Bursts of harmonics with noise, so that energies and spectra vary as in speech."""
+
+    def make(seed: int = 0, seconds: float = 1.0, rate: int = 16000) -> NDArray[np.float32]:
+        generator = np.random.default_rng(seed)
+        t = np.arange(round(seconds * rate)) / rate
+        pitch = 110 + 30 * generator.random() + 20 * np.sin(2 * np.pi * 2 * t)
+        phase = 2 * np.pi * np.cumsum(pitch) / rate
+        voiced = sum(np.sin(h * phase) / h for h in range(1, 20))
+        bursts = np.convolve(generator.random(len(t) // 400 + 1).repeat(400), np.hanning(400) / 200, "same")[: len(t)]
+        return (0.1 * bursts * voiced + 0.002 * generator.standard_normal(len(t))).astype(np.float32)
+
+    return make

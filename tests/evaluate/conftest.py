@@ -27,22 +27,6 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def sound() -> Callable[..., NDArray[np.float32]]:
-    """Bursts of harmonics with noise, so that energies and spectra vary as in speech."""
-
-    def make(seed: int = 0, seconds: float = 1.0, rate: int = 16000) -> NDArray[np.float32]:
-        generator = np.random.default_rng(seed)
-        t = np.arange(round(seconds * rate)) / rate
-        pitch = 110 + 30 * generator.random() + 20 * np.sin(2 * np.pi * 2 * t)
-        phase = 2 * np.pi * np.cumsum(pitch) / rate
-        voiced = sum(np.sin(h * phase) / h for h in range(1, 20))
-        bursts = np.convolve(generator.random(len(t) // 400 + 1).repeat(400), np.hanning(400) / 200, "same")[: len(t)]
-        return (0.1 * bursts * voiced + 0.002 * generator.standard_normal(len(t))).astype(np.float32)
-
-    return make
-
-
-@pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory, sound: Callable[..., NDArray[np.float32]]) -> Path:
     """A VQ-VAE with a WaveNet of random weights, hop 16, three speakers, and a codebook that fits its encoder."""
     torch.manual_seed(0)

@@ -52,20 +52,3 @@ def write_tiny_codes(folder, seed):
     folder.mkdir()
     for i in range(10):
         write_codes(folder / f"{i}.codes", header, np.random.default_rng((seed, i)).integers(0, 8, (1, 1, 40)))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["fit", "--kind", "bigram", "--out", "p", "-o", "a=1", "x"], 2, "counted, not trained"),
-        (["fit", "--kind", "bigram", "--out", "p", "--codebook-sizes", "x", "x"], 2, "give numbers"),
-        (["fit", "--kind", "bigram", "--out", "p", "nothing.codes"], 1, "nothing.codes"),
-        (["score", "nothing", "x"], 1, "no config.json"),
-        (["sample", "nothing"], 2, "nothing to write"),
-    ],
-)
-def test_mistakes_get_one_line(run, tmp_path, monkeypatch, arguments, code, message):
-    monkeypatch.chdir(tmp_path)
-    done = run("prior", *arguments)
-    assert done.exit_code == code
-    assert message in done.stderr

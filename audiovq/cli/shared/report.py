@@ -10,6 +10,7 @@ from typing import Any, Protocol, TextIO
 
 import click
 
+import audiovq
 from audiovq.errors import AudioVQError
 
 
@@ -35,7 +36,7 @@ def file_line(source: object, target: object, report: Report) -> str:
 
 def show_own_warnings_only() -> None:
     """Warnings of this package become one line on stderr; those of libraries are not the user's business."""
-    package = str(Path(__file__).resolve().parent.parent)
+    package = str(Path(audiovq.__file__).resolve().parent)
 
     def show(
         message: Warning | str,

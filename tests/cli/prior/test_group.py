@@ -97,3 +97,20 @@ def test_grids_are_fitted_and_drawn(tmp_path, run):
     assert run("prior", "sample", tmp_path / "p", "--size", "4x5", "--codes", tmp_path / "g.npy").exit_code == 0
     assert np.load(tmp_path / "g.npy").shape == (4, 5)
     assert "--size HxW" in run("prior", "sample", tmp_path / "p", "--codes", tmp_path / "h.npy").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "--kind", "bigram", "--out", "p", "-o", "a=1", "x"], 2, "counted, not trained"),
+        (["fit", "--kind", "bigram", "--out", "p", "--codebook-sizes", "x", "x"], 2, "give numbers"),
+        (["fit", "--kind", "bigram", "--out", "p", "nothing.codes"], 1, "nothing.codes"),
+        (["score", "nothing", "x"], 1, "no config.json"),
+        (["sample", "nothing"], 2, "nothing to write"),
+    ],
+)
+def test_mistakes_get_one_line(run, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    done = run("prior", *arguments)
+    assert done.exit_code == code
+    assert message in done.stderr
