@@ -108,7 +108,7 @@ class AudioVQVAE(nn.Module):
     def sampler(self, decoder: str | None = None, precision: str | None = None) -> WaveNetSampler | None:
         """What draws from an autoregressive decoder with its present weights; None for a feed-forward decoder.
 
-        On a GPU it is the plain PyTorch one.
+        On a GPU it is the definition in PyTorch.
 
         Args:
             decoder: name; None for the default.
