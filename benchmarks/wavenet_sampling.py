@@ -56,7 +56,7 @@ class Config:
         return WaveNetDecoder(
             64,
             hop_length=HOP,
-            likelihood=MuLawSoftmax(self.channels),
+            likelihood=MuLawSoftmax(self.channels, levels=256),
             channels=self.channels,
             gate_channels=self.gate_channels,
             skip_channels=self.skip_channels,

@@ -53,10 +53,11 @@ def steps(batch: int, samples: int, hop: int, sizes: dict[str, int], layers: int
     decoder = WaveNetDecoder(
         64,
         hop_length=hop,
-        likelihood=MuLawSoftmax(sizes["channels"]),
+        likelihood=MuLawSoftmax(sizes["channels"], levels=256),
         kernel_size=2,
         dilations=[2**i for i in range(layers)] * 2,
         condition_channels=64,
+        speaker_dim=0,
         **sizes,
     )
     waveform, z_q = 0.1 * torch.randn(batch, 1, samples), torch.randn(batch, 64, samples // hop)

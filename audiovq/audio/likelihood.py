@@ -24,7 +24,7 @@ class MuLawSoftmax(nn.Module):
         levels: classes; 256 is 8 bits.
     """
 
-    def __init__(self, channels: int, *, levels: int = 256) -> None:
+    def __init__(self, channels: int, *, levels: int) -> None:
         super().__init__()
         self.levels = levels
         self.num_outputs = levels
@@ -58,7 +58,7 @@ class LogisticMixture(nn.Module):
 
     MIN_LOG_SCALE = -12.0  # a scale far under half a 16-bit bin: narrower gains nothing and overflows
 
-    def __init__(self, channels: int, *, mixtures: int = 10, sample_bits: int = 16) -> None:
+    def __init__(self, channels: int, *, mixtures: int, sample_bits: int) -> None:
         super().__init__()
         self.mixtures = mixtures
         self.num_outputs = 3 * mixtures
@@ -98,3 +98,7 @@ class LogisticMixture(nn.Module):
         within = ((u - cdf.gather(1, component) + weight) / weight).clamp(1e-12, 1 - 1e-12)
         value = means.gather(1, component) + log_scales.gather(1, component).exp() * torch.logit(within)
         return self.quantize(value.squeeze(-1).float())
+
+
+SampleLikelihood = MuLawSoftmax | LogisticMixture
+"""What a WaveNet may predict of a sample. Another kind needs a draw of its own in the compiled sampler."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
+from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax, SampleLikelihood
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler.rows import SIGNED, UNSIGNED
 from audiovq.audio.wavenet_sampler.state import BLOCK, padded, ring_rows
@@ -265,7 +265,7 @@ def _pack_head(writer: _Writer, stack: WaveNetStack, num_outputs: int) -> dict[s
     return offsets
 
 
-def _pack_inputs(likelihood: MuLawSoftmax | LogisticMixture, channels: int) -> Array:
+def _pack_inputs(likelihood: SampleLikelihood, channels: int) -> Array:
     if isinstance(likelihood, MuLawSoftmax):
         rows = _numpy(likelihood.embedding.weight)
     else:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from audiovq.audio import AudioVQVAE, FeedForwardDecoder, Place, SourceDecoder, WaveNetDecoder
+from audiovq.audio import AudioVQVAE, AutoregressiveDecoder, FeedForwardDecoder, Place, SourceDecoder
 from audiovq.errors import ConfigError
 from audiovq.quantize import VQOutput
 from audiovq.train.config import LikelihoodConfig, SpectralConfig
@@ -61,7 +61,8 @@ class SpectralObjective(nn.Module):
             if self.training and self.config.bypass:
                 bypassed = torch.rand(len(z), 1, 1, device=z.device) < self.config.bypass
                 z = torch.where(bypassed, z_e, z)
-        decoder = cast(FeedForwardDecoder, model.decoders[self.config.decoder])
+        decoder = model.decoder(self.config.decoder)
+        assert isinstance(decoder, FeedForwardDecoder)  # or build_objective had refused it
         output, pitch = self._decode(decoder, z, model.speaker_vector(batch["speaker"]), batch)
         output = output[..., : waveform.shape[-1]]
         terms = self._distances(model, output, batch)
@@ -133,7 +134,8 @@ class LikelihoodObjective(nn.Module):
         The bits are per sample. The quantizer's output is None while it rests, and for a decoder without codes.
         """
         waveform, num_samples = batch["waveform"], batch["num_samples"]
-        decoder = cast(WaveNetDecoder, model.decoders[self.config.decoder])
+        decoder = model.decoder(self.config.decoder)
+        assert isinstance(decoder, AutoregressiveDecoder)  # or build_objective had refused it
         vq: VQOutput | None = None
         z = fixed_latents(model, waveform, self.training) if self.fixed_codes else model.encoder(waveform)
         if self.config.codes == "none":
@@ -189,7 +191,7 @@ def build_objective(
     """
     if config.decoder not in model.decoders:
         raise ConfigError(f"objective.decoder: the model has no decoder {config.decoder!r}, only {model.decoder_names}")
-    autoregressive = isinstance(model.decoders[config.decoder], WaveNetDecoder)
+    autoregressive = isinstance(model.decoder(config.decoder), AutoregressiveDecoder)
     if autoregressive != isinstance(config, LikelihoodConfig):
         want = "likelihood" if autoregressive else "spectral"
         raise ConfigError(f"objective.kind: decoder {config.decoder!r} is trained with {want}, not {config.kind}")

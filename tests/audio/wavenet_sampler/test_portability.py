@@ -20,9 +20,9 @@ EXACT_HERE = """
     from audiovq.simd import byte_products
     from audiovq.simd.vectors import LANES
     torch.manual_seed(0)
-    for likelihood in (MuLawSoftmax(20), LogisticMixture(20, mixtures=3)):
+    for likelihood in (MuLawSoftmax(20, levels=256), LogisticMixture(20, mixtures=3, sample_bits=16)):
         decoder = WaveNetDecoder(8, hop_length=16, likelihood=likelihood, channels=20, gate_channels=37,
-            skip_channels=30, kernel_size=2, dilations=(1, 3, 8, 16), condition_channels=6).eval()
+            skip_channels=30, kernel_size=2, dilations=(1, 3, 8, 16), condition_channels=6, speaker_dim=0).eval()
         x, z_q = 2 * torch.rand(9, 1, 200) - 1, torch.randn(9, 8, 13)
         uniforms = torch.rand(9, 200, dtype=torch.float64)
         with torch.inference_mode():
@@ -74,8 +74,8 @@ def test_without_numba_the_definition_draws_and_says_so_once():
         import torch
         from audiovq.audio import MuLawSoftmax, WaveNetDecoder
         from audiovq.audio.wavenet_sampler import WaveNetSampler
-        decoder = WaveNetDecoder(2, hop_length=4, likelihood=MuLawSoftmax(4), channels=4, gate_channels=4,
-            skip_channels=4, kernel_size=2, dilations=(1, 2), condition_channels=2)
+        decoder = WaveNetDecoder(2, hop_length=4, likelihood=MuLawSoftmax(4, levels=256), channels=4, gate_channels=4,
+            skip_channels=4, kernel_size=2, dilations=(1, 2), condition_channels=2, speaker_dim=0)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             samplers = [WaveNetSampler(decoder) for _ in range(2)]
@@ -106,8 +106,9 @@ def test_compiled_code_is_found_again_by_the_next_process(tmp_path):
     code = """
         from audiovq.audio import MuLawSoftmax, WaveNetDecoder
         from audiovq.audio.wavenet_sampler import WaveNetSampler
-        WaveNetSampler(WaveNetDecoder(2, hop_length=4, likelihood=MuLawSoftmax(4), channels=4, gate_channels=4,
-            skip_channels=4, kernel_size=2, dilations=(1, 2), condition_channels=2))
+        likelihood = MuLawSoftmax(4, levels=256)
+        WaveNetSampler(WaveNetDecoder(2, hop_length=4, likelihood=likelihood, channels=4, gate_channels=4,
+            skip_channels=4, kernel_size=2, dilations=(1, 2), condition_channels=2, speaker_dim=0))
         from audiovq.audio.wavenet_sampler.loop import run
         print(sum(run.stats.cache_hits.values()), sum(run.stats.cache_misses.values()))
     """
