@@ -17,5 +17,6 @@ def test_each_precision_and_the_definition_have_a_row(benchmark_module, monkeypa
     except SystemExit as stop:  # a machine for which no fast sampler is compiled
         pytest.skip(str(stop))
     rows = json.loads((tmp_path / "out.json").read_text())["rows"]
-    assert [row["name"] for row in rows] == [*module.PRECISIONS, "PyTorch"]
+    streams = [f"{precision}, {module.STREAMS} streams" for precision in module.PRECISIONS]
+    assert [row["name"] for row in rows] == [*module.PRECISIONS, *streams, "PyTorch"]
     assert all(row["samples_per_second"] > 0 for row in rows)
