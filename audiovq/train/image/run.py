@@ -20,6 +20,7 @@ class ImageRun:
     def __init__(self, config: ImageExperimentConfig) -> None:
         self.config = config
         self._paths = [config.data.root / path for path in (config.data.train, config.data.valid)]
+        self.tables: dict[str, str] = {}
         self.batch = f"{config.data.batch_size} x {config.model.height} x {config.model.width}"
 
     def stamps(self) -> list[str]:

@@ -6,19 +6,19 @@ import math
 
 from torch import Tensor
 
-from audiovq.prior import CodeSpec, NetworkPrior, PriorConfig
+from audiovq.prior import NetworkPrior, PriorConfig
 from audiovq.train.optimization import OptimizedModule
-from audiovq.train.prior.config import PriorExperimentConfig
+from audiovq.train.prior.config import PriorRunConfig
 from audiovq.train.prior.data import Batch
 
 
 class PriorModule(OptimizedModule):
     """Trains a NetworkPrior by maximum likelihood."""
 
-    def __init__(self, config: PriorExperimentConfig, spec: CodeSpec) -> None:
+    def __init__(self, config: PriorRunConfig) -> None:
         super().__init__(config.train)
         self.config = config
-        self.model = NetworkPrior(PriorConfig(codes=spec, prior=config.prior))
+        self.model = NetworkPrior(PriorConfig(codes=config.codes, prior=config.prior))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch of `audiovq.train.prior.data` -> nats per code."""
