@@ -200,3 +200,10 @@ class SpeechExperimentConfig(Config):
         if adversarial and self.train.precision == "16-mixed":  # gradients are balanced before the loss is scaled
             raise ValueError("objective.adversarial needs train.precision bf16-mixed or 32-true")
         return self
+
+    @model_validator(mode="after")
+    def _analysed_by_a_fixed_encoder(self) -> "SpeechExperimentConfig":
+        trained = self.init is None or self.init.train is None or "encoder" in self.init.train
+        if isinstance(self.objective, SpectralObjectiveConfig) and self.objective.analysis_weight and trained:
+            raise ValueError("objective.analysis_weight: needs an encoder that rests; set it to 0 or see init.train")
+        return self

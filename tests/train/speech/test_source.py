@@ -12,6 +12,7 @@ from audiovq.audio.source_decoder import F0_BINS, decode_pitch
 from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.errors import ConfigError
 from audiovq.train.experiment import parse_experiment
 from audiovq.train.run import train
 from audiovq.train.speech.objectives import analysis_distance
@@ -187,6 +188,15 @@ def test_a_run_of_some_minutes_saves_exports_and_is_gone_on_with(voices, tmp_pat
     one, two = (AudioVQVAE.from_pretrained(tmp_path / run / "models" / "latest") for run in ("whole", "parts"))
     for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
+
+
+def test_an_encoder_that_is_trained_itself_is_no_judge(voices):
+    wrong = tree(voices)
+    wrong["objective"]["analysis_weight"] = 0.5
+    for init in ({}, {"init": {"model": "m"}}, {"init": {"model": "m", "train": ["decoders.fast", "encoder"]}}):
+        with pytest.raises(ConfigError, match=r"analysis_weight: needs an encoder that rests"):
+            parse_experiment(wrong | init, "test")
+    parse_experiment(wrong | {"init": {"model": "m", "train": ["decoders.fast"]}}, "test")
 
 
 def test_what_the_encoder_makes_of_the_output_is_compared(voices):
