@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -107,28 +107,13 @@ def parse_table(
     Args:
         columns: what they are called, for messages.
         split: a line -> its id and its value; by default the value begins after the first blanks.
-        strict: empty lines, carriage returns and a missing newline at the end are problems too.
+        strict: empty or repeated lines, carriage returns and a missing newline at the end are problems too.
         may_lack_values: a line may be an id alone.
     """
     table = Table(path)
-    try:
-        content = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        table.problems.append(f"{path}: not UTF-8 at byte {error.start}; convert it")
-        return table
-    if not content:
-        return table
-    lines = content.removesuffix("\n").split("\n")
-    if strict and not content.endswith("\n"):
-        table.problems.append(f"{path}:{len(lines)}: the last line has no newline; add one")
     previous = ""
-    for number, line in enumerate(lines, start=1):
+    for number, line in _lines(table, data, strict):
         where = f"{path}:{number}"
-        if strict and line.endswith("\r"):
-            table.problems.append(f"{where}: ends in a carriage return; convert the file to Unix line ends")
-        line = line.rstrip(" \t\r")
-        if not (line or strict):
-            continue
         key, value = (split or _at_blanks)(line)
         if not key or not (value or may_lack_values):
             table.problems.append(f"{where}: malformed line '{line[:60]}'; write {columns}")
@@ -136,6 +121,8 @@ def parse_table(
                 table.unusable[key] = f"{table.name}:{number} has no value"
         elif key in table.rows:
             first = table.rows[key]
+            if not strict and first.value == value:
+                continue
             table.problems.append(f"{where}: id {key} is on line {first.line} already; ids must be unique")
             if first.value != value:
                 table.unusable[key] = f"{table.name} has two different lines for it, {first.line} and {number}"
@@ -145,6 +132,26 @@ def parse_table(
             table.rows[key] = Row(number, value)
             previous = key
     return table
+
+
+def _lines(table: Table, data: bytes, strict: bool) -> Iterator[tuple[int, str]]:
+    """Lines and their numbers, blanks at the end cut off, empty ones only if strict; notes what is wrong with the ends."""
+    try:
+        content = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        table.problems.append(f"{table.path}: not UTF-8 at byte {error.start}; convert it")
+        return
+    lines = content.removesuffix("\n").split("\n") if content else []
+    if strict and lines and not content.endswith("\n"):
+        table.problems.append(f"{table.path}:{len(lines)}: the last line has no newline; add one")
+    for number, line in enumerate(lines, start=1):
+        if strict and line.endswith("\r"):
+            table.problems.append(
+                f"{table.path}:{number}: ends in a carriage return; convert the file to Unix line ends"
+            )
+        line = line.rstrip(" \t\r")
+        if line or strict:
+            yield number, line
 
 
 def _at_blanks(line: str) -> tuple[str, str]:

@@ -10,6 +10,8 @@ from pydantic import Field, ValidationError
 from audiovq.config import Config, ConfigT
 from audiovq.errors import ConfigError
 
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # how pydantic calls it, of models and of dataclasses
+
 
 class OptimizationConfig(Config):
     """How the weights move.
@@ -90,7 +92,7 @@ def parse_as(kind: type[ConfigT], tree: dict[str, Any], source: str) -> ConfigT:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        reason = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        reason = "unknown key" if first["type"] in UNKNOWN else first["msg"]
         raise ConfigError(f"{source}: {where}: {reason}") from error
 
 

@@ -40,7 +40,9 @@ def test_lists_made_by_hand_may_be_untidy(read, path):
     assert read(path) == {"b": "y", "a": "x"}
 
 
-def test_an_id_that_is_there_twice_is_refused(read, path):
+def test_an_id_with_two_values_is_refused(read, path):
+    path.write_text("a x\nb y\na x\n")  # as where lists were joined
+    assert read(path) == {"a": "x", "b": "y"}
     path.write_text("a x\nb y\na y\n")
     with pytest.raises(BadDataError, match="list:3: id a is on line 1 already"):
         read(path)

@@ -57,6 +57,7 @@ def test_a_change_of_kind_leaves_nothing_of_the_other(path, tmp_path):
         ("data.train.7.weight=1", r"there is no data\.train\.7"),
         ("model.default_num_quantizers=3", "between 1 and num_quantizers = 2"),
         ("model.decoders={}", "at least one"),
+        ("data.augment.noise.snr=1", r"data\.augment\.noise\.snr: unknown key"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(path, override, message):

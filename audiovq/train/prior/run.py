@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import yaml
-from torch.utils.data import DataLoader
 
 from audiovq.errors import ConfigError
 from audiovq.modelfolder import CONFIG
@@ -18,38 +17,13 @@ from audiovq.prior import CodeItem, CodeSpec, Prior, load_prior
 from audiovq.train import record
 from audiovq.train.callbacks import Throughput
 from audiovq.train.config import parse_as
+from audiovq.train.data import StepwiseData
 from audiovq.train.prior.config import PriorExperimentConfig, PriorRunConfig
 from audiovq.train.prior.data import CodeBatches, held_out_batches
 from audiovq.train.prior.module import PriorModule
 from audiovq.train.run import execute
 
 RUN = "run"  # the folder, inside the prior's own, of checkpoints and logs
-
-
-class CodeData(pl.LightningDataModule):
-    """Training batches from the step the trainer stands at, and fixed held-out ones."""
-
-    def __init__(self, config: PriorRunConfig, items: Sequence[CodeItem], held_out: Sequence[CodeItem]) -> None:
-        super().__init__()
-        self.config, self.items, self.held_out = config, items, held_out
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Batches from `trainer.global_step` on."""
-        trainer = self.trainer
-        batches = CodeBatches(
-            self.items,
-            self.config.codes,
-            self.config.data,
-            seed=self.config.train.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-            start_step=trainer.global_step if trainer else 0,
-        )
-        return DataLoader(batches, batch_size=None)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The same at every validation."""
-        return DataLoader(held_out_batches(self.held_out, self.config.codes, self.config.data), batch_size=None)  # type: ignore[arg-type]
 
 
 class PriorRun:
@@ -98,9 +72,12 @@ class PriorRun:
         """With random weights."""
         return PriorModule(self.config)
 
-    def data(self) -> CodeData:
+    def data(self) -> StepwiseData:
         """Batches and held-out codes."""
-        return CodeData(self.config, *self._sets.values())
+        items, held_out = self._sets.values()
+        spec, data = self.config.codes, self.config.data
+        batches = partial(CodeBatches, items, spec, data, seed=self.config.train.seed)
+        return StepwiseData(batches, held_out_batches(held_out, spec, data))
 
     def callbacks(self) -> list[pl.Callback]:
         """Throughput."""

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from audiovq.audio.config import AudioModelConfig
 from audiovq.config import Config
+from audiovq.data.corpus.augment import Augmentation
 from audiovq.train.config import OptimizationConfig
 
 
@@ -20,36 +21,6 @@ class PackConfig(Config):
     weight: float = 1.0
 
 
-class NoiseConfig(Config):
-    """See `audiovq.data.corpus.augment.Noise`."""
-
-    share: float = 0.2
-    snr_db: tuple[float, float] = (5.0, 30.0)
-
-
-class BandLimitConfig(Config):
-    """See `audiovq.data.corpus.augment.BandLimit`."""
-
-    share: float = 0.1
-    cutoff_hz: tuple[float, float] = (3400.0, 7000.0)
-
-
-class RoomConfig(Config):
-    """See `audiovq.data.corpus.augment.Room`."""
-
-    share: float = 0.2
-    rt60_seconds: tuple[float, float] = (0.1, 0.5)
-    direct_db: tuple[float, float] = (0.0, 10.0)
-
-
-class AugmentConfig(Config):
-    """What is done to training segments, input and target alike; None for nothing of the kind."""
-
-    room: RoomConfig | None = None
-    noise: NoiseConfig | None = None
-    band_limit: BandLimitConfig | None = None
-
-
 class SpeechDataConfig(Config):
     """What is trained on.
 
@@ -60,7 +31,7 @@ class SpeechDataConfig(Config):
         batch_size: segments per step over all processes together.
         valid_segments: how many validation segments.
         gain_db: range of the random gain on a segment; None for none.
-        augment: noise, narrow bands and rooms on training segments.
+        augment: noise, narrow bands and rooms on training segments, input and target alike; None for nothing.
         num_workers: processes that read ahead.
     """
 
@@ -72,7 +43,7 @@ class SpeechDataConfig(Config):
     batch_size: int = 16
     valid_segments: int = 16
     gain_db: tuple[float, float] | None = None
-    augment: AugmentConfig | None = None
+    augment: Augmentation | None = None
     num_workers: int = 1
 
 

@@ -1,6 +1,7 @@
 """What a run that trains a codec of sound consists of: corpora, module, callbacks."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -13,8 +14,9 @@ from audiovq.errors import ConfigError
 from audiovq.train import record
 from audiovq.train.callbacks import Throughput
 from audiovq.train.config import parse_as
+from audiovq.train.data import StepwiseData
 from audiovq.train.speech.config import SpeechExperimentConfig
-from audiovq.train.speech.data import SegmentData
+from audiovq.train.speech.data import training_segments, validation_segments
 from audiovq.train.speech.examples import AudioExample
 from audiovq.train.speech.module import AudioVQVAEModule
 from audiovq.train.speech.scores import ValidationScores
@@ -76,9 +78,10 @@ class SpeechRun:
         """With random or released weights."""
         return AudioVQVAEModule(self.config)
 
-    def data(self) -> SegmentData:
+    def data(self) -> StepwiseData:
         """Batches and validation segments."""
-        return SegmentData(self.config, self._train, self._valid)
+        batches = partial(training_segments, self.config, self._train)
+        return StepwiseData(batches, validation_segments(self.config, self._valid), self.config.data.num_workers)
 
     def callbacks(self) -> list[pl.Callback]:
         """Throughput, an example to hear, scores."""
