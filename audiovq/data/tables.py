@@ -135,7 +135,7 @@ def parse_table(
 
 
 def _lines(table: Table, data: bytes, strict: bool) -> Iterator[tuple[int, str]]:
-    """Lines and their numbers, blanks at the end cut off, empty ones only if strict; notes what is wrong with the ends."""
+    """Lines and their numbers, no blanks at their end, none empty unless strict; notes what is wrong with the ends."""
     try:
         content = data.decode("utf-8")
     except UnicodeDecodeError as error:
