@@ -4,16 +4,12 @@ Both say how a past sample enters the network, how many outputs parametrise a pr
 bits, and how one uniform number becomes a sample, so that the same uniforms give the same sound everywhere.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovq.audio.mulaw import mulaw_decode, mulaw_encode
-from audiovq.layers.logistic import discretized_logistic
-
-LOG2_E = math.log2(math.e)
+from audiovq.layers.logistic import LOG2_E, discretized_logistic
 
 
 class MuLawSoftmax(nn.Module):

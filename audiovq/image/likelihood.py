@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from audiovq.errors import BadDataError
-from audiovq.layers.logistic import discretized_logistic
+from audiovq.layers.logistic import LOG2_E, discretized_logistic
 
-LOG2_E = math.log2(math.e)
 INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
 

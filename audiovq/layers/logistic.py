@@ -5,12 +5,14 @@ as its neighbour, their middles at -1 and 1 included; the first and the last are
 the probabilities of all values sum to 1.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+LOG2_E = math.log2(math.e)  # bits in a nat
 FAR = 1e30  # an open bin's outer edge in units of the scale: its sigmoid is exactly 1, and 0 times it is 0
 
 

@@ -25,8 +25,8 @@ class Noise:
         snr_db: range of the ratio of the segment's power to the noise's.
     """
 
-    share: float
-    snr_db: tuple[float, float]
+    share: float = 0.2
+    snr_db: tuple[float, float] = (5.0, 30.0)
 
     def __call__(self, samples: Waveform, sample_rate: int, generator: np.random.Generator) -> Waveform:
         """samples `[T]` with noise."""
@@ -47,8 +47,8 @@ class BandLimit:
         cutoff_hz: range of the frequency.
     """
 
-    share: float
-    cutoff_hz: tuple[float, float]
+    share: float = 0.1
+    cutoff_hz: tuple[float, float] = (3400.0, 7000.0)
 
     def __call__(self, samples: Waveform, sample_rate: int, generator: np.random.Generator) -> Waveform:
         """samples `[T]` under the frequency drawn."""
@@ -66,9 +66,9 @@ class Room:
         direct_db: range of the ratio of the direct sound's energy to the tail's.
     """
 
-    share: float
-    rt60_seconds: tuple[float, float]
-    direct_db: tuple[float, float]
+    share: float = 0.2
+    rt60_seconds: tuple[float, float] = (0.1, 0.5)
+    direct_db: tuple[float, float] = (0.0, 10.0)
 
     def __call__(self, samples: Waveform, sample_rate: int, generator: np.random.Generator) -> Waveform:
         """samples `[T]` in the room, at their own power."""

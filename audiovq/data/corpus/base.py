@@ -35,11 +35,13 @@ class Corpus(ABC):
         path: where it lies.
         sample_rate: Hz, of everything that is read.
         dropped: utterances left out, and why.
+        input_hash: changes when it is made anew from something else.
     """
 
     path: Path
     sample_rate: int
     dropped: dict[str, str]
+    input_hash: str
 
     @property
     @abstractmethod

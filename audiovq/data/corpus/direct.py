@@ -6,6 +6,7 @@ and a resampling; `benchmarks/data_reading.py` measures how much.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,8 @@ class DirectCorpus(Corpus):
         self.path = Path(path)
         self.sample_rate = sample_rate
         self.dropped: dict[str, str] = {}
+        files = [self.path / name for name in ("wav.scp", "segments", "utt2spk")]
+        self.input_hash = hashlib.sha256(b"".join(f.read_bytes() for f in files if f.is_file())).hexdigest()
         self._utterances: list[DirectUtterance] = []
         sounds: dict[str, Sound] = {}
         for u in tqdm(DataDir.read(path).utterances, desc=f"open {self.path.name}", unit="utt", disable=None, delay=2):

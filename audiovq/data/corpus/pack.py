@@ -31,6 +31,7 @@ from audiovq.data.audio import resample, to_int16
 from audiovq.data.corpus.base import MIN_SECONDS, Corpus
 from audiovq.data.corpus.packed import VERSION, PackedCorpus, PackWriter, read_index, remove_notes
 from audiovq.data.corpus.trim import TRIM_MARGIN, trim_range
+from audiovq.data.files import replace_folder
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError, OutputError
@@ -127,14 +128,9 @@ def _fill(
 
 
 def _replace(out_dir: Path, temporary: Path) -> None:
-    """Put the finished pack in its place; at no moment does part of one stand there."""
+    """Put the finished pack in its place."""
     remove_notes(temporary)
-    old = out_dir.with_name(f".{out_dir.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out_dir.exists():
-        os.replace(out_dir, old)
-    os.replace(temporary, out_dir)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(out_dir, temporary)
 
 
 def _prepare(

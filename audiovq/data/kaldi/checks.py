@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from audiovq.data.kaldi.recording import Sound, check_recording, sample_range
-from audiovq.data.kaldi.tables import BLANKS, Table, keys_of
+from audiovq.data.kaldi.tables import keys_of
 from audiovq.data.kaldi.utterance import Utterance, cut_problem
+from audiovq.data.tables import BLANKS, Table
 from audiovq.errors import AudioVQError
 
 REQUIRED = ("wav.scp", "utt2spk", "spk2utt")

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiovq.data.kaldi.checks import check_audio, check_tables
-from audiovq.data.kaldi.tables import Keys, Table, keys_of, read_tables, write_table
+from audiovq.data.kaldi.tables import Keys, keys_of, read_tables
 from audiovq.data.kaldi.utterance import Utterance, parse_cut, segment_value
+from audiovq.data.tables import Table, write_table
 from audiovq.errors import BadDataError
 
 _OWN = ("wav.scp", "segments", "utt2spk", "spk2utt", "text", "spk2gender")  # what `Utterance` and `DataDir` spell out

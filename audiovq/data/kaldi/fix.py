@@ -13,8 +13,9 @@ from pathlib import Path
 
 from audiovq.data.kaldi.checks import check_audio, number_of
 from audiovq.data.kaldi.datadir import DataDir, assemble
-from audiovq.data.kaldi.tables import BLANKS, Row, Table, keys_of, read_tables, table_text
+from audiovq.data.kaldi.tables import keys_of, read_tables
 from audiovq.data.kaldi.utterance import cut_problem, parse_cut
+from audiovq.data.tables import BLANKS, Row, Table, table_text
 from audiovq.errors import BadDataError
 
 BACKUP = ".backup"

@@ -16,8 +16,8 @@ from typing import TypeVar
 from audiovq.data.kaldi.checks import number_of
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.recording import sound_of
-from audiovq.data.kaldi.tables import BLANKS
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.data.tables import BLANKS
 from audiovq.errors import BadDataError
 
 T = TypeVar("T")

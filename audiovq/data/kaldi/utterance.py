@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.data.kaldi.recording import is_pipe, read_recording
-from audiovq.data.kaldi.tables import BLANKS
+from audiovq.data.tables import BLANKS
 from audiovq.errors import BadAudioError
 
 
