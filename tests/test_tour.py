@@ -1,4 +1,4 @@
-"""docs/tour.md: every file it links to exists, and so does every name that it says is there."""
+"""docs/tour.md: every file and name that it links to exists. README.md: its map has every room of the house."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ def test_every_linked_name_is_defined_in_its_file():
     named = [(text.strip("`"), path) for text, path in FILES if text.startswith("`")]
     assert len(named) > 40
     assert [f"{name} is not in {path}" for name, path in named if name not in names_in(path.read_text())] == []
+
+
+def test_the_map_in_the_readme_has_every_room():
+    root = DOCS.parent
+    rooms = {f"audiovq/{p.parent.name}/" for p in (root / "audiovq").glob("*/__init__.py")}
+    rooms |= {p.name for p in (root / "audiovq").glob("*.py") if not p.name.startswith("__")}
+    rooms |= {f"{name}/" for name in ("studies", "recipes", "egs", "benchmarks", "tests", "docs", "tools")}
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    mapped = re.findall(r"`([^`]+)`", "".join(line.split("|")[1] for line in readme.splitlines() if line[0:1] == "|"))
+    assert rooms - {name.removeprefix("audiovq/") if name.endswith(".py") else name for name in mapped} == set()
