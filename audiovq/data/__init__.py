@@ -1,5 +1,4 @@
-"""Audio files, Kaldi data directories and corpora, and pictures: everything that becomes training batches.
+"""Data for training and evaluation: audio files, Kaldi data directories, corpora and images.
 
-Import the module you need: `audio` and `files`; `kaldi` (with `fix`, `select`, `combine`) and `archives`; `pack`,
-`corpus` and `segments`; `images` and what it consists of. Only `segments` imports torch.
+Import the module you need: `audio` and `files`, or one of the sub-packages `kaldi`, `corpus` and `image`.
 """
