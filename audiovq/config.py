@@ -1,4 +1,4 @@
-"""The base class of all configuration classes."""
+"""The base of all configuration classes."""
 
 from typing import TypeVar
 

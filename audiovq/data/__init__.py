@@ -1,4 +1,5 @@
-"""Data for training and evaluation: audio files, Kaldi data directories, corpora and images.
+"""Audio files, Kaldi data directories and corpora, and pictures: everything that becomes training batches.
 
-Import the module you need: `audio` and `files`, or one of the sub-packages `kaldi`, `corpus` and `image`.
+Import the module you need: `audio` and `files`; `kaldi` (with `fix`, `select`, `combine`) and `archives`; `pack`,
+`corpus` and `segments`; `images` and what it consists of. Only `segments` imports torch.
 """

@@ -1,6 +1,6 @@
 """The text tables of a Kaldi data directory: lines of `<id> <value>`, sorted bytewise (LC_ALL=C), each id once.
 
-A table is read together with a list of its mistakes by line. `validate` prints the list; `fix` keeps what is usable.
+A table is read with all that is wrong in it noted by line: who validates shows it, who mends takes what can be used.
 """
 
 from __future__ import annotations
