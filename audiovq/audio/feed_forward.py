@@ -1,4 +1,4 @@
-"""The contract and the network of feed-forward decoders: blocks at the rate of codes, then at a multiple of it."""
+"""What feed-forward decoders share: a network at the rate of codes, then at a multiple of it, and their contract."""
 
 from __future__ import annotations
 
