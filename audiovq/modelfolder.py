@@ -1,6 +1,6 @@
-"""The model folder: `config.json` beside `model.safetensors`, its fingerprint, where a name leads. Knows no one model.
+"""The model folder: `config.json` and `model.safetensors`, their fingerprint, and the folder that a name stands for.
 
-The layout is Hugging Face's; nothing in it is ever unpickled.
+This module knows no particular model. The layout is Hugging Face's; nothing in it is ever unpickled.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""From a name to a model ready to run, and back to a folder."""
+"""Loads a model by its name, ready to run, and saves it to a folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Encoders from waveform to z_e, one vector per hop: raw strided convolutions as in the paper, or a log-mel front end.
+"""Encoders from waveform to z_e, one vector per hop: the strided convolutions of the paper, or a log-mel front end.
 
 Both are causal up to a stated look-ahead and use no statistic of the whole signal (arXiv 1711.00937, section 4.3).
 """

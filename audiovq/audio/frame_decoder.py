@@ -1,7 +1,7 @@
 """Fast feed-forward decoder from codes to waveform: ConvNeXt blocks at the frame rate, then an inverse STFT.
 
-After Vocos (arXiv 2306.00814). Nothing runs at the sample rate but the last overlap-add, which is why it decodes at
-many times real time on one core.
+It follows Vocos (arXiv 2306.00814). Only the last overlap-add runs at the sample rate, so it decodes many times faster
+than real time on one core.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""What a WaveNet predicts of a sample: an 8-bit mu-law softmax, or a mixture of discretized logistics for 16 bits.
+"""The distribution of a sample that a WaveNet predicts: an 8-bit mu-law softmax, or a 16-bit mixture of logistics.
 
-Both say how a past sample enters the network, how many outputs parametrise a prediction, its negative log-likelihood in
-bits, and how one uniform number becomes a sample, so that the same uniforms give the same sound everywhere.
+Each class defines how a past sample enters the network, how many outputs parametrise a prediction, its negative
+log-likelihood in bits, and how one uniform number becomes a sample. The same uniforms give the same sound everywhere.
 """
 
 import torch

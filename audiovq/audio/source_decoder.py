@@ -1,7 +1,7 @@
 """Feed-forward decoder with an explicit source: pulses at a predicted F0 and noise, shaped by predicted spectra.
 
-A source-filter model as in classic vocoders, with the networks of Vocos (arXiv 2306.00814) in place of their
-parameters. `controls` is the network, `SourceFilter` and `audiovq.audio.excitation` are the signal processing.
+It is a source-filter model as in classic vocoders, whose parameters come from the networks of Vocos (arXiv 2306.00814).
+`controls` is the network; `SourceFilter` and `audiovq.audio.excitation` are the signal processing.
 """
 
 from __future__ import annotations

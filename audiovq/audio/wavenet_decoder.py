@@ -1,6 +1,6 @@
 """The paper's decoder: an autoregressive WaveNet conditioned on codes and speaker (arXiv 1711.00937, section 4.3).
 
-Teacher-forced it gives the likelihood of a waveform in one parallel pass; `wavenet_sampler` draws from it.
+Teacher-forced, it gives the likelihood of a waveform in one parallel pass. `wavenet_sampler` draws from it.
 """
 
 from collections.abc import Sequence

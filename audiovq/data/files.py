@@ -1,4 +1,4 @@
-"""Writing a file or a folder so that no half of it is ever seen: a temporary name in the same folder, then a rename.
+"""Writes a file or a folder so that no half of it is ever visible: a temporary name in the same folder, then a rename.
 
 Every command that leaves a file behind writes it through `atomic_output`.
 """

@@ -1,7 +1,7 @@
-"""The codec without a network that a trained one has to beat: log-mel spectra, residual k-means, Griffin-Lim.
+"""The baseline without a network, which a trained codec has to beat: log-mel spectra, residual k-means, Griffin-Lim.
 
-An 80-band log-mel spectrum with a hop of 12.5 ms is cut into blocks of four frames (20 a second), which a residual
-quantizer of 1024 codes a level codes: 200 bits/s per level. Phases are found by 60 rounds of Griffin-Lim.
+An 80-band log-mel spectrum with a hop of 12.5 ms is cut into blocks of four frames (20 a second). A residual quantizer
+of 1024 codes a level codes each block: 200 bits/s per level. 60 rounds of Griffin-Lim find the phases.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Utterances through a model and back to sound, each in a chosen voice, written as a Kaldi data directory.
+"""Resynthesis of utterances, each in a chosen voice, written as a Kaldi data directory.
 
 An autoregressive decoder runs many utterances in lockstep, which costs hardly more than one. Batches do not
 depend on the number of processes, and every utterance draws its own random numbers, so a run can be repeated exactly.

@@ -1,7 +1,7 @@
-"""What an image decoder predicts of a pixel: a discretized logistic, a mixture of them, or a softmax over all values.
+"""The distribution of a pixel that an image decoder predicts: a discretized logistic, a mixture of them, or a softmax.
 
 Each turns a network's outputs `[B, P, H, W]` into bits of integer images `[B, C, H, W]` with values 0..V-1, into the
-expected image, and, with uniform numbers, into a sample; the same numbers give the same sample in any batch.
+expected image, and, with uniform numbers, into a sample. The same numbers give the same sample in any batch.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The image VQ-VAE (arXiv 1711.00937, sections 3 and 4.1), and what it shares with the baselines it is compared to."""
+"""The image VQ-VAE (arXiv 1711.00937, sections 3 and 4.1), and the base class that it shares with the baselines."""
 
 import math
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Files scored one by one, and their means with confidence intervals, for all files and by group."""
+"""Scores of files, and their means with confidence intervals, for all files and by group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Priors that are trained: embedding, a backbone over positions, and a head that goes through a position's levels."""
+"""Trained priors: an embedding, a backbone over positions, and a head that goes through a position's levels."""
 
 from __future__ import annotations
 

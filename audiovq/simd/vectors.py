@@ -1,7 +1,7 @@
-"""Vector code for numba: a thin layer over LLVM's IR, because autovectorised loops are brittle by a factor of ten.
+"""Vector code for numba: a thin layer over LLVM's IR. The speed of autovectorised loops varies by a factor of ten.
 
 One source serves every processor: LLVM turns the vectors into AVX-512, AVX2, SSE or NEON instructions. All memory is
-addressed by int64 addresses and byte offsets, which numba passes for free.
+addressed by int64 addresses and byte offsets, which numba passes at no cost.
 """
 
 from collections.abc import Callable, Iterator

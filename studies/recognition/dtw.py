@@ -1,6 +1,6 @@
 """Nearest-neighbour recognition of words by dynamic time warping: of codes (as codebook vectors) or of MFCCs.
 
-Nothing is trained: what it recognises is in the features (Sakoe and Chiba 1978, symmetric form, no slope limit).
+Nothing is trained, so the result depends on the features alone (Sakoe and Chiba 1978, symmetric form, no slope limit).
 """
 
 from __future__ import annotations

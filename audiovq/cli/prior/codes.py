@@ -1,4 +1,4 @@
-"""What the commands of `audiovq prior` share: reading codes, labels, and what the options say about arrays."""
+"""Functions that the commands of `audiovq prior` share: they read codes and labels, and the options on arrays."""
 
 from __future__ import annotations
 

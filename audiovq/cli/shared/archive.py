@@ -1,4 +1,4 @@
-"""`encode` and `decode` on Kaldi's terms: `scp:` and `ark:` in place of files, utterances in place of names."""
+"""`encode` and `decode` with Kaldi's specifiers: `scp:` and `ark:` in place of files, utterances in place of names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What may be done to a training segment, so that a codec meets more than clean speech: noise, narrow bands, rooms.
+"""Augmentation of training segments, so that a codec learns more than clean speech: noise, narrow bands, rooms.
 
-The segment so changed is input and target alike: a codec gives back what it hears. Every draw comes from the generator
-that is passed in.
+The changed segment is input and target alike, because a codec gives back what it is given. Every draw comes from the
+generator that is passed in.
 """
 
 from __future__ import annotations

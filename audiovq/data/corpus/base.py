@@ -1,6 +1,6 @@
-"""What training draws from: utterances of known length of which any part can be read, packed or as the files lie.
+"""The contract of a corpus: utterances of known length, any part of which can be read, from a pack or from audio files.
 
-A packed corpus is the fast one. A data directory does as well, where packing is not worth it or there is no room.
+A packed corpus is fast. A data directory also works, where packing is not worth it or there is no room.
 """
 
 from __future__ import annotations

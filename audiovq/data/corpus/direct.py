@@ -1,7 +1,7 @@
-"""A data directory that training reads as it lies: seeking in the files, mixing down and resampling on the fly.
+"""A data directory that training reads directly: it seeks in the files, mixes down and resamples for each segment.
 
-Gives the same utterances and the same sound as its pack (made without trimming), but each read costs a decoder's start
-and a resampling; `benchmarks/data_reading.py` measures how much.
+It gives the same utterances and the same sound as its pack (made without trimming), but each read costs the start of a
+decoder and a resampling. `benchmarks/data_reading.py` measures how much.
 """
 
 from __future__ import annotations

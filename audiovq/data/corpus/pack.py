@@ -1,7 +1,7 @@
-"""Packing: the utterances of a data directory resampled, mixed down and trimmed once, so that training can map them.
+"""Packing: resamples, mixes down and trims the utterances of a data directory once, so that training can map them.
 
 A random second read from the pack costs a small fraction of seeking in a 48 kHz flac and resampling it
-(`benchmarks/data_reading.py`). The files are described in `audiovq.data.corpus.packed`.
+(`benchmarks/data_reading.py`). `audiovq.data.corpus.packed` describes the files.
 """
 
 from __future__ import annotations

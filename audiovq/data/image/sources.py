@@ -1,6 +1,6 @@
-"""Where pictures come from: folders of files, arrays, the official CIFAR-10 files, packs. All are read lazily.
+"""Sources of images: folders of files, arrays, the official CIFAR-10 files, packs. All are read lazily.
 
-A source yields pictures by number, so that any of them can be limited, resized and packed in the same way.
+A source yields images by number, so that any of them can be limited, resized and packed in the same way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Kaldi's archives through kaldiio (the `kaldi` extra): `ark:` and `scp:` specifiers, entries in and out.
 
-Only the value of one entry is left to kaldiio: what opens files, runs commands and takes ids apart is here, so that an
-exit status counts, a repeated id is refused, and no entry is unpickled.
+kaldiio parses only the value of one entry. This module opens files, runs commands and splits off ids, so that an exit
+status counts, a repeated id is refused, and no entry is unpickled.
 """
 
 from __future__ import annotations

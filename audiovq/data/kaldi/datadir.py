@@ -1,7 +1,7 @@
-"""Kaldi data directories: `wav.scp` with `segments`, `utt2spk`, `spk2utt`, `text`, `spk2gender` and tables beside them.
+"""Kaldi data directories: `wav.scp` with `segments`, `utt2spk`, `spk2utt`, `text`, `spk2gender` and further tables.
 
-Read strictly: what is wrong is a BadDataError that names file and line (`checks` says what is checked).
-Written sorted bytewise (LC_ALL=C) whatever the locale, each file whole or not at all.
+Reading is strict: a mistake raises BadDataError with file and line (`checks` says what is checked). Writing sorts
+bytewise (LC_ALL=C) whatever the locale, and each file appears whole or not at all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Mending a data directory in place, as Kaldi's fix_data_dir.sh does, but saying what it drops and why.
+"""Mends a data directory in place, as Kaldi's fix_data_dir.sh does, and says what it drops and why.
 
-Files are sorted, line ends and blanks made Kaldi's, `spk2utt` made anew; an utterance that is not in every file, or not
-usable in one, is left out of all.
+It sorts files, converts line ends and blanks to Kaldi's, and writes a new `spk2utt`. An utterance that is missing or
+unusable in one file is left out of all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parts of a data directory: subsets of its utterances, and its split into equal jobs, as Kaldi's scripts make them.
+"""Parts of a data directory: subsets of its utterances, and a split into equal jobs, as Kaldi's scripts make them.
 
 Everything here is a pure function of the data: no random numbers, no locale, the same result on every machine.
 """
