@@ -4,7 +4,7 @@
 them; importers of other codecs' codebooks; the two functions under all; and the counter of code use.
 """
 
-from audiovq.quantize.base import Quantizer
+from audiovq.quantize.base import Quantizer, num_weights
 from audiovq.quantize.fsq import FSQ
 from audiovq.quantize.gradients import straight_through
 from audiovq.quantize.grouped import GroupedVQ, SplitVQ
@@ -32,5 +32,6 @@ __all__ = [
     "encodec_quantizer",
     "mimi_quantizer",
     "nearest",
+    "num_weights",
     "straight_through",
 ]

@@ -12,8 +12,7 @@ from torch import Tensor
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.distributed import all_reduce_sum, world_size
 from audiovq.quantize.gradients import straight_through
-from audiovq.quantize.losses import mean_square
-from audiovq.quantize.output import VQOutput, code_use
+from audiovq.quantize.output import VQOutput, code_use, mean_square
 from audiovq.quantize.search.nearest import valid_rows
 
 _JOINT_BITS = 16  # bits whose joint distribution is held at once: 2^16 numbers, and two tables of N x 2^8

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.gradients import straight_through
-from audiovq.quantize.losses import mean_square
-from audiovq.quantize.output import VQOutput, code_use
+from audiovq.quantize.output import VQOutput, code_use, mean_square
 from audiovq.quantize.search.nearest import nearest, valid_rows
 
 
@@ -61,6 +60,10 @@ class SimVQ(Quantizer):
     @property
     def codebook_sizes(self) -> list[int]:
         return [self.basis.shape[0]]
+
+    @property
+    def codebook_buffers(self) -> list[Tensor]:
+        return [self.basis]
 
     @property
     def identity_gradient(self) -> bool:
