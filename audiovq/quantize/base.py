@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -181,6 +182,12 @@ class Quantizer(nn.Module, ABC):
         z_q = self._project(self.project_out, self._lookup(codes))
         padding = codes < 0 if codes.ndim == 1 else codes[:, 0] < 0
         return z_q.masked_fill(padding.unsqueeze(1), 0).to(self.output_dtype)
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments that it keeps as attributes, those without a default unnamed."""
+        kept = [option for option in inspect.signature(type(self)).parameters.values() if hasattr(self, option.name)]
+        names = ["" if option.default is option.empty else f"{option.name}=" for option in kept]
+        return ", ".join(f"{name}{getattr(self, option.name)!r}" for name, option in zip(names, kept, strict=True))
 
     # Layout.
 

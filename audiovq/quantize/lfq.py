@@ -71,12 +71,6 @@ class LFQ(Quantizer):
     def identity_gradient(self) -> bool:
         return self.bits == self.dim
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.dim}, {self.bits}, channel_dim={self.channel_dim}, scale={self.scale}, beta={self.beta}, "
-            f"entropy_weight={self.entropy_weight}, temperature={self.temperature}"
-        )
-
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         if mask is not None:
             x = x.masked_fill(~mask.unsqueeze(1), 0)

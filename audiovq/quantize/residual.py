@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiovq.config import defaults
 from audiovq.quantize.base import Quantizer
-from audiovq.quantize.gradients import rotate, straight_through, with_gradient, zero_rows_
+from audiovq.quantize.gradients import parts, rotate, straight_through, with_gradient, zero_rows_
 from audiovq.quantize.output import VQOutput
-from audiovq.quantize.vq import Gradient, VectorQuantizer, parts
+from audiovq.quantize.vq import Gradient, VectorQuantizer
 
 
 class ResidualVQ(Quantizer):
@@ -72,17 +73,18 @@ class ResidualVQ(Quantizer):
         codebook_size: int | Sequence[int],
         *,
         codebook_dim: int | None = None,
-        level_dropout: bool | Sequence[float] = False,
-        channel_dim: int = 1,
-        gradient: Gradient = "straight-through",
         **options: Any,
     ) -> ResidualVQ:
-        """A stack of `VectorQuantizer`s with these options; `codebook_dim` projects once, around all levels."""
+        """A stack of `VectorQuantizer`s; `codebook_dim` projects once, around all levels.
+
+        Options are those of the stack (`level_dropout`, `channel_dim`, `gradient`) and of every level.
+        """
         sizes = [codebook_size] * num_quantizers if isinstance(codebook_size, int) else list(codebook_size)
         if len(sizes) != num_quantizers:
             raise ValueError(f"codebook_size has {len(sizes)} entries, num_quantizers is {num_quantizers}")
+        of_stack = {name: options.pop(name) for name in defaults(cls) if name in options}
         levels = [VectorQuantizer(codebook_dim or dim, size, **options) for size in sizes]
-        return cls(levels, dim=dim, level_dropout=level_dropout, channel_dim=channel_dim, gradient=gradient)
+        return cls(levels, dim=dim, **of_stack)
 
     @property
     def num_quantizers(self) -> int:

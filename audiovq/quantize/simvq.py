@@ -69,12 +69,6 @@ class SimVQ(Quantizer):
     def identity_gradient(self) -> bool:
         return self.codebook_dim == self.dim
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.dim}, {self.codebook_size}, codebook_dim={self.codebook_dim}, channel_dim={self.channel_dim}, "
-            f"beta={self.beta}"
-        )
-
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         if mask is not None:
             x = x.masked_fill(~mask.unsqueeze(1), 0)

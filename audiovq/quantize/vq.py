@@ -25,13 +25,12 @@ from torch import Tensor, nn
 
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.distributed import all_reduce_sum, sample_rows
-from audiovq.quantize.gradients import rotate, straight_through, unit_rows, with_gradient, zero_rows_
+from audiovq.quantize.gradients import parts, rotate, straight_through, unit_rows, with_gradient, zero_rows_
 from audiovq.quantize.output import VQOutput, perplexity, usage
 from audiovq.quantize.search.kmeans import kmeans
 from audiovq.quantize.search.nearest import TableCache, code_stats, direction_table, search, search_table, valid_rows
 
 Gradient = Literal["straight-through", "rotation"]
-_PART = 2**16  # elements
 
 
 @dataclass
@@ -155,14 +154,6 @@ class VectorQuantizer(Quantizer):
     @property
     def identity_gradient(self) -> bool:
         return self.codebook_dim == self.dim and self.distance == "l2" and self.gradient == "straight-through"
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.dim}, {self.codebook_size}, codebook_dim={self.codebook_dim}, channel_dim={self.channel_dim}, "
-            f"beta={self.beta}, update={self.update!r}, decay={self.decay}, kmeans_init={self.kmeans_init}, "
-            f"restart_threshold={self.restart_threshold}, distance={self.distance!r}, "
-            f"unit_length={self.unit_length}, gradient={self.gradient!r}"
-        )
 
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         x = self._unit(x)
@@ -302,11 +293,3 @@ class VectorQuantizer(Quantizer):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._ready = not self.initialised.is_meta and bool(self.initialised)
-
-
-def parts(rows: Tensor) -> list[slice]:
-    """Slices of rows [N, D], for work one by one on a CPU: it needs no further N x D tensor, and stays in cache."""
-    if rows.device.type != "cpu" or torch.compiler.is_compiling():
-        return [slice(None)]
-    size = max(1, _PART // rows.shape[1])
-    return [slice(start, start + size) for start in range(0, rows.shape[0], size)]
