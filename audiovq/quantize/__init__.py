@@ -5,7 +5,7 @@ them; importers of other codecs' codebooks; the two functions under all; and the
 paper's quantizer, equation by equation; `Quantizer` in `base.py` is the contract of all kinds.
 """
 
-from audiovq.quantize.base import Quantizer, num_weights
+from audiovq.quantize.base import Quantizer, num_weights, training_state
 from audiovq.quantize.fsq import FSQ
 from audiovq.quantize.gradients import straight_through
 from audiovq.quantize.grouped import GroupedVQ, SplitVQ
@@ -35,4 +35,5 @@ __all__ = [
     "nearest",
     "num_weights",
     "straight_through",
+    "training_state",
 ]

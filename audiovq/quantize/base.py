@@ -81,6 +81,11 @@ class Quantizer(nn.Module, ABC):
         return []
 
     @property
+    def training_state(self) -> dict[str, Tensor]:
+        """Its own buffers that only training needs, as they start from a codebook alone: a saved model lacks them."""
+        return {}
+
+    @property
     def identity_gradient(self) -> bool:
         """Whether d z_q / d z is exactly the identity; if not, the quantizer carries a gradient of its own.
 
@@ -262,3 +267,9 @@ def num_weights(model: nn.Module) -> int:
     """Parameters of a model, and the codebooks of its quantizers that are buffers."""
     codebooks = (table for part in model.modules() if isinstance(part, Quantizer) for table in part.codebook_buffers)
     return sum(tensor.numel() for tensor in [*model.parameters(), *codebooks])
+
+
+def training_state(model: nn.Module) -> dict[str, Tensor]:
+    """The `training_state` of all quantizers of a model, by their names in its state dict."""
+    parts = {name: part for name, part in model.named_modules() if isinstance(part, Quantizer)}
+    return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.training_state.items()}

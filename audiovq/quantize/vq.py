@@ -152,6 +152,11 @@ class VectorQuantizer(Quantizer):
         return [self.codebook] if self.update == "ema" else []
 
     @property
+    def training_state(self) -> dict[str, Tensor]:
+        counts = {"ema_counts": torch.ones_like(self.ema_counts)}
+        return counts | ({"ema_sums": self.codebook.clone()} if self.update == "ema" else {})
+
+    @property
     def identity_gradient(self) -> bool:
         return self.codebook_dim == self.dim and self.distance == "l2" and self.gradient == "straight-through"
 
@@ -161,10 +166,10 @@ class VectorQuantizer(Quantizer):
         step = self._step(x.detach(), mask, vectors=z_q)
         if step.update is not None:
             self._move(*step.update)
-        commitment = self.beta * step.mean_square
+        commitment = self.beta * step.mean_square  # eq. 3, third term
         losses = {"commitment": with_gradient(x, commitment, step.rest, 2 * self.beta * step.scale)}
         if step.codebook_loss is not None:
-            losses["codebook"] = step.codebook_loss
+            losses["codebook"] = step.codebook_loss  # eq. 3, second term
         through = rotate if self.gradient == "rotation" else straight_through
         loss = sum(losses.values(), x.new_zeros(()))
         return VQOutput(through(x, z_q, mask), step.codes, loss, losses, step.stats)
