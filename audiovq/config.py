@@ -1,6 +1,8 @@
-"""The base of all configuration classes."""
+"""The base of all configuration classes, and where they take defaults from."""
 
-from typing import TypeVar
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,3 +14,9 @@ class Config(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+def defaults(constructor: Callable[..., Any]) -> dict[str, Any]:
+    """Defaults of a constructor's options by name, for a configuration to take: so no default stands twice."""
+    options = inspect.signature(constructor).parameters.values()
+    return {option.name: option.default for option in options if option.default is not option.empty}

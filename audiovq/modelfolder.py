@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from audiovq.config import ConfigT
 from audiovq.data.files import atomic_output
 from audiovq.errors import BadModelError
+from audiovq.quantize import training_state
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-TRAINING_STATE = (".ema_sums", ".ema_counts")
 # what a model may change, or be given later, while its codes stay what they are
 NOT_IN_CODES = ("decoder", "decoders", "speakers", "speaker_dim", "default_num_quantizers")
 NOT_IN_CODES_TENSORS = ("decoder.", "decoders.", "speaker_table.")
@@ -105,33 +105,28 @@ def _sha256(config: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
 
 
 def write_model(folder: str | Path, config: BaseModel | None, model: nn.Module) -> None:
-    """Write a model and its configuration; the state that only training needs (`TRAINING_STATE`) is left out."""
+    """Write a model and its configuration; the state that only training needs is left out."""
     if config is None:
         raise BadModelError("this model was not built from a configuration; use from_config")
-    tensors = {k: v for k, v in model.state_dict().items() if not k.endswith(TRAINING_STATE)}
+    left_out = training_state(model)
+    tensors = {k: v for k, v in model.state_dict().items() if k not in left_out}
     write_model_folder(folder, config.model_dump(mode="json"), tensors)
 
 
 def fill_model(model: nn.Module, tensors: dict[str, Tensor], source: object) -> None:
-    """Load stored tensors, each in the type the model has it in; BadModelError if they are others than it wants."""
+    """Load stored tensors, each in the type the model has it in; BadModelError if they are others than it wants.
+
+    State that only training needs may be missing: it starts from the codebooks, so that training can go on.
+    """
     wanted = model.state_dict()
-    tensors = {**_training_state(wanted, tensors), **tensors}
-    wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
+    missing = training_state(model).keys() - tensors.keys()
+    wrong = sorted(wanted.keys() ^ (tensors.keys() | missing))
+    wrong = wrong or [k for k in wanted if k not in missing and wanted[k].shape != tensors[k].shape]
     if wrong:
         raise BadModelError(f"{source}: config.json and model.safetensors disagree on {wrong[0]}; fetch both again")
-    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
-
-
-def _training_state(wanted: dict[str, Tensor], stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """EMA state that a released model lacks, as if every code had been used once: training can go on from it."""
-    filled: dict[str, Tensor] = {}
-    for key, value in wanted.items():
-        codebook = stored.get(key.rpartition(".")[0] + ".codebook")
-        if codebook is not None and key.endswith(".ema_counts"):
-            filled[key] = torch.ones_like(value)
-        elif codebook is not None and key.endswith(".ema_sums"):
-            filled[key] = codebook.float()
-    return filled
+    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()}, strict=False)
+    started = training_state(model)
+    model.load_state_dict({k: started[k] for k in missing}, strict=False)
 
 
 def validate_config(kind: type[ConfigT], raw: dict[str, Any], source: object) -> ConfigT:

@@ -1,6 +1,5 @@
 """The audio VQ-VAE: encoder, quantizer, and decoders over the same codes (arXiv 1711.00937, section 4.3)."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.errors import BadModelError, ConfigError
 from audiovq.modelfolder import fill_model, read_model_folder, resolve_model, validate_config, write_model
-from audiovq.quantize import Quantizer
+from audiovq.quantize import Quantizer, num_weights
 from audiovq.quantize.build import build_quantizer
 
 
@@ -221,6 +220,4 @@ class AudioVQVAE(nn.Module):
 
     def num_parameters(self) -> int:
         """Weights in all, codebooks included."""
-        tables = (".codebook", ".basis")
-        codebooks = sum(math.prod(v.shape) for k, v in self.quantizer.named_buffers() if k.endswith(tables))
-        return sum(p.numel() for p in self.parameters()) + codebooks
+        return num_weights(self)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from audiovq.config import Config
-from audiovq.quantize.config import FSQConfig, LFQConfig, SimVQConfig, VQConfig, groups_and_levels
+from audiovq.quantize.config import AnyQuantizerConfig, groups_and_levels
 
 
 class PixelsConfig(Config):
@@ -107,8 +107,7 @@ class PixelCNNDecoderConfig(Config):
 
 InputConfig = Annotated[PixelsConfig | CodesConfig, Field(discriminator="kind")]
 LatentConfig = Annotated[
-    VQConfig | FSQConfig | SimVQConfig | LFQConfig | GaussianConfig | CategoricalConfig | NoLatentConfig,
-    Field(discriminator="kind"),
+    AnyQuantizerConfig | GaussianConfig | CategoricalConfig | NoLatentConfig, Field(discriminator="kind")
 ]
 DecoderConfig = Annotated[ConvDecoderConfig | PixelCNNDecoderConfig, Field(discriminator="kind")]
 
@@ -141,7 +140,7 @@ class ImageModelConfig(Config):
             raise ValueError(
                 f"height, width: {self.height} x {self.width} can't be halved {self.encoder.downsample} times"
             )
-        if isinstance(self.latent, VQConfig | FSQConfig | SimVQConfig | LFQConfig):
+        if isinstance(self.latent, AnyQuantizerConfig):
             groups_and_levels(self.latent, self.latent_dim)
         if isinstance(self.latent, CategoricalConfig) and self.latent_dim % self.latent.codes:
             raise ValueError(f"latent.codes: is {self.latent.codes}, must divide latent_dim = {self.latent_dim}")

@@ -14,7 +14,7 @@ from audiovq.image.decoder import ConvDecoder
 from audiovq.image.encoder import ConvEncoder
 from audiovq.image.pixelcnn_decoder import PixelCNNDecoder
 from audiovq.modelfolder import write_model
-from audiovq.quantize import Quantizer, VQOutput
+from audiovq.quantize import Quantizer, VQOutput, num_weights
 
 Decoder = ConvDecoder | PixelCNNDecoder
 
@@ -97,8 +97,7 @@ class ImageModel(nn.Module, ABC):
 
     def num_parameters(self) -> int:
         """Weights in all, codebooks included."""
-        codebooks = sum(b.numel() for name, b in self.named_buffers() if name.endswith((".codebook", ".basis")))
-        return sum(p.numel() for p in self.parameters()) + codebooks
+        return num_weights(self)
 
 
 class ImageVQVAE(ImageModel):

@@ -1,10 +1,11 @@
 """The quantizer core: vectors to integer codes and back, for audio, images and anything else.
 
 `VectorQuantizer` (arXiv 1711.00937), `FSQ`, `LFQ` and `SimVQ`; `ResidualVQ`, `GroupedVQ` and `SplitVQ` over any of
-them; importers of other codecs' codebooks; the two functions under all; and the counter of code use.
+them; importers of other codecs' codebooks; the two functions under all; and the counter of code use. `plain.py` is the
+paper's quantizer, equation by equation; `Quantizer` in `base.py` is the contract of all kinds.
 """
 
-from audiovq.quantize.base import Quantizer
+from audiovq.quantize.base import Quantizer, num_weights, training_state
 from audiovq.quantize.fsq import FSQ
 from audiovq.quantize.gradients import straight_through
 from audiovq.quantize.grouped import GroupedVQ, SplitVQ
@@ -32,5 +33,7 @@ __all__ = [
     "encodec_quantizer",
     "mimi_quantizer",
     "nearest",
+    "num_weights",
     "straight_through",
+    "training_state",
 ]

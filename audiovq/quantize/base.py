@@ -1,10 +1,9 @@
-"""What all quantizers share: layout, projections, masks and precision.
-
-The contract stands here too: forward in eval mode equals decode(encode) bit for bit.
-"""
+"""The contract of a quantizer, and what all share: layout, projections, masks and precision."""
 
 from __future__ import annotations
 
+import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -15,12 +14,26 @@ from torch import Tensor, nn
 from audiovq.quantize.output import VQOutput
 
 
-class Quantizer(nn.Module):
-    """Base of `VectorQuantizer`, `FSQ` and `ResidualVQ`; a subclass fills in the three methods on flat rows [N, D].
+class Quantizer(nn.Module, ABC):
+    """Vectors to integer codes and back. This class is the contract, which `tests/quantize/test_contract.py` holds.
 
-    `channel_dim` says where the channels are, so that audio [B, C, F], images [B, C, H, W] and channel-last tensors
-    take one path: all other axes are positions, each of which gets a code. Arithmetic ignores autocast; own state
-    stays float32 under `.to(bfloat16)` and the like; results have the dtype that the module was cast to.
+    A subclass gives `codebook_sizes` and three methods on flat rows [N, inner] in float32: `_quantize`, `_assign` and
+    `_lookup`. It overrides the other properties of the first section where their defaults don't fit. It leaves
+    `forward`, `encode` and `decode` as they are. Then every quantizer promises:
+
+    - In eval mode, forward equals decode(encode) bit for bit. `_quantize` therefore takes z_q from `_lookup`, or
+      computes it in the same way.
+    - Codes are int64 in 0..K-1, whatever a row holds, NaN too. A row of NaN changes no state and no other row.
+    - A masked position gets code -1 and z_q 0. What it holds reaches no loss, statistic, gradient or state.
+    - Only training mode changes state, and not within `hold_updates`. All ranks change it alike.
+    - Arithmetic ignores autocast. The quantizer's own state stays float32 under `.to(bfloat16)` and the like; results
+      have the dtype that the module was cast to.
+
+    Args:
+        dim: channels of the input.
+        inner_dim: channels of the rows; if it differs from `dim`, a linear layer leads in and one out.
+        channel_dim: axis of the channels: audio [B, C, F], images [B, C, H, W] and channel-last tensors take one path.
+            All other axes are positions, each of which gets a code.
     """
 
     def __init__(self, dim: int, inner_dim: int, channel_dim: int) -> None:
@@ -35,9 +48,9 @@ class Quantizer(nn.Module):
     # What a subclass says about itself.
 
     @property
+    @abstractmethod
     def codebook_sizes(self) -> list[int]:
         """Number of codes of each level."""
-        raise NotImplementedError
 
     @property
     def codebook_size(self) -> int:
@@ -63,6 +76,16 @@ class Quantizer(nn.Module):
         return True
 
     @property
+    def codebook_buffers(self) -> list[Tensor]:
+        """Its own codebooks that are no parameters, but count among the weights of a model (see `num_weights`)."""
+        return []
+
+    @property
+    def training_state(self) -> dict[str, Tensor]:
+        """Its own buffers that only training needs, as they start from a codebook alone: a saved model lacks them."""
+        return {}
+
+    @property
     def identity_gradient(self) -> bool:
         """Whether d z_q / d z is exactly the identity; if not, the quantizer carries a gradient of its own.
 
@@ -70,17 +93,17 @@ class Quantizer(nn.Module):
         """
         return False
 
+    @abstractmethod
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         """Rows [N, inner] float32 of a batch of `items` -> z_q [N, inner] with gradient, codes [N] or [N, Q], ..."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _assign(self, x: Tensor, num_quantizers: int | None) -> Tensor:
         """Rows [N, inner] float32 -> codes [N] or [N, Q]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _lookup(self, codes: Tensor) -> Tensor:
         """Codes [N] or [N, Q], all >= -1 -> rows [N, inner] float32; a row of -1 may give anything finite."""
-        raise NotImplementedError
 
     # What everyone calls.
 
@@ -165,6 +188,12 @@ class Quantizer(nn.Module):
         padding = codes < 0 if codes.ndim == 1 else codes[:, 0] < 0
         return z_q.masked_fill(padding.unsqueeze(1), 0).to(self.output_dtype)
 
+    def extra_repr(self) -> str:
+        """The constructor's arguments that it keeps as attributes, those without a default unnamed."""
+        kept = [option for option in inspect.signature(type(self)).parameters.values() if hasattr(self, option.name)]
+        names = ["" if option.default is option.empty else f"{option.name}=" for option in kept]
+        return ", ".join(f"{name}{getattr(self, option.name)!r}" for name, option in zip(names, kept, strict=True))
+
     # Layout.
 
     def _has_level_axis(self) -> bool:
@@ -232,3 +261,15 @@ class Quantizer(nn.Module):
 
         super()._apply(move, recurse=False)
         return self
+
+
+def num_weights(model: nn.Module) -> int:
+    """Parameters of a model, and the codebooks of its quantizers that are buffers."""
+    codebooks = (table for part in model.modules() if isinstance(part, Quantizer) for table in part.codebook_buffers)
+    return sum(tensor.numel() for tensor in [*model.parameters(), *codebooks])
+
+
+def training_state(model: nn.Module) -> dict[str, Tensor]:
+    """The `training_state` of all quantizers of a model, by their names in its state dict."""
+    parts = {name: part for name, part in model.named_modules() if isinstance(part, Quantizer)}
+    return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.training_state.items()}

@@ -1,74 +1,82 @@
-"""The typed configuration of a quantizer, the same for sound and pictures; unknown keys are refused.
+"""The typed configuration of a quantizer, the same for sound and images; unknown keys are refused.
 
-An option has its default here and nowhere else; `audiovq.quantize.build` turns it into keyword arguments.
+An option of a quantizer has its default in the quantizer's constructor and takes it from there; the others have theirs
+here. `audiovq.quantize.build` turns a configuration into keyword arguments.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from audiovq.config import Config
+from audiovq.config import Config, defaults
+from audiovq.quantize.lfq import LFQ
+from audiovq.quantize.residual import ResidualVQ
+from audiovq.quantize.simvq import SimVQ
+from audiovq.quantize.vq import VectorQuantizer
+
+_STACK, _VQ, _SIMVQ, _LFQ = defaults(ResidualVQ), defaults(VectorQuantizer), defaults(SimVQ), defaults(LFQ)
 
 
-class VQConfig(Config):
-    """Vector quantization, residual when `num_quantizers` is over 1 (see `audiovq.quantize.VectorQuantizer`).
+class StackConfig(Config):
+    """What every kind has: it is residual if `num_quantizers` is over 1."""
+
+    kind: str
+    num_quantizers: int = 1
+    level_dropout: bool | list[float] = _STACK["level_dropout"]
+
+
+class VQConfig(StackConfig):
+    """Vector quantization (see `audiovq.quantize.VectorQuantizer`).
 
     `groups` over 1 splits the latent's channels evenly, each group with `num_quantizers` levels and, if given, a
     `codebook_dim` of its own; a frame then has groups * num_quantizers codes.
     """
 
     kind: Literal["vq"]
-    num_quantizers: int = 1
     groups: int = 1
     codebook_size: int = 512
-    codebook_dim: int | None = None
-    update: Literal["ema", "loss"] = "ema"
-    beta: float = 0.25
-    decay: float = 0.99
-    kmeans_init: bool = True
-    restart_threshold: float = 0.03
-    distance: Literal["l2", "cosine"] = "l2"
-    unit_length: bool = True
-    gradient: Literal["straight-through", "rotation"] = "straight-through"
-    level_dropout: bool | list[float] = False
+    codebook_dim: int | None = _VQ["codebook_dim"]
+    update: Literal["ema", "loss"] = _VQ["update"]
+    beta: float = _VQ["beta"]
+    decay: float = _VQ["decay"]
+    kmeans_init: bool = _VQ["kmeans_init"]
+    restart_threshold: float = _VQ["restart_threshold"]
+    distance: Literal["l2", "cosine"] = _VQ["distance"]
+    unit_length: bool = _VQ["unit_length"]
+    gradient: Literal["straight-through", "rotation"] = _STACK["gradient"]
 
 
-class FSQConfig(Config):
-    """Finite scalar quantization; `levels` are the steps of each dimension, residual if `num_quantizers` is over 1."""
+class FSQConfig(StackConfig):
+    """Finite scalar quantization; `levels` are the steps of each dimension."""
 
     kind: Literal["fsq"]
     levels: list[int] = [8, 8, 8]
-    num_quantizers: int = 1
-    level_dropout: bool | list[float] = False
 
 
-class SimVQConfig(Config):
-    """A frozen random codebook under a learned linear map; residual if `num_quantizers` is over 1."""
+class SimVQConfig(StackConfig):
+    """A frozen random codebook under a learned linear map."""
 
     kind: Literal["simvq"]
-    num_quantizers: int = 1
     codebook_size: int = 1024
-    codebook_dim: int | None = None
-    beta: float = 0.25
-    level_dropout: bool | list[float] = False
+    codebook_dim: int | None = _SIMVQ["codebook_dim"]
+    beta: float = _SIMVQ["beta"]
 
 
-class LFQConfig(Config):
-    """Lookup-free quantization, one bit per channel; residual if `num_quantizers` is over 1."""
+class LFQConfig(StackConfig):
+    """Lookup-free quantization, one bit per channel."""
 
     kind: Literal["lfq"]
-    num_quantizers: int = 1
     bits: int = 10
-    beta: float = 0.25
-    entropy_weight: float = 0.1
-    temperature: float = 1.0
-    level_dropout: bool | list[float] = False
+    beta: float = _LFQ["beta"]
+    entropy_weight: float = _LFQ["entropy_weight"]
+    temperature: float = _LFQ["temperature"]
 
 
-QuantizerConfig = Annotated[VQConfig | FSQConfig | SimVQConfig | LFQConfig, Field(discriminator="kind")]
+AnyQuantizerConfig = VQConfig | FSQConfig | SimVQConfig | LFQConfig
+QuantizerConfig = Annotated[AnyQuantizerConfig, Field(discriminator="kind")]
 
 
-def groups_and_levels(config: VQConfig | FSQConfig | SimVQConfig | LFQConfig, dim: int) -> tuple[int, int]:
+def groups_and_levels(config: AnyQuantizerConfig, dim: int) -> tuple[int, int]:
     """How many groups of channels there are, and codes per position in all; ValueError if `dim` can't be so shared."""
     groups = config.groups if isinstance(config, VQConfig) else 1
     if groups < 1 or dim % groups:

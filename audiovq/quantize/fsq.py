@@ -55,9 +55,6 @@ class FSQ(Quantizer):
     def codebook_sizes(self) -> list[int]:
         return [math.prod(self.levels)]
 
-    def extra_repr(self) -> str:
-        return f"{self.dim}, levels={self.levels}, channel_dim={self.channel_dim}, scale={self.scale}"
-
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         bounded = self._bound(x)
         digits = self._round(bounded.detach())

@@ -1,4 +1,7 @@
-"""Gradients that are defined rather than derived: through the choice of a code, and of losses known in closed form."""
+"""Gradients that are defined rather than derived: through the choice of a code, and of losses known in closed form.
+
+With them, what is done to rows [N, D] in place or part by part.
+"""
 
 from typing import Any
 
@@ -6,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_PART = 2**16  # elements
 _SHORT = 1e-3  # a direction that is scaled up by more than 1 / this is none: its gradient would grow likewise
 
 
@@ -58,6 +62,14 @@ def unit_rows(rows: Tensor) -> Tensor:
     """Rows [N, D] scaled to length 1; shorter than 0.001, as in digital silence, they stay as they are."""
     length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return rows / torch.where(length > _SHORT, length, 1.0)
+
+
+def parts(rows: Tensor) -> list[slice]:
+    """Slices of rows [N, D], for work one by one on a CPU: it needs no further N x D tensor, and stays in cache."""
+    if rows.device.type != "cpu" or torch.compiler.is_compiling():
+        return [slice(None)]
+    size = max(1, _PART // rows.shape[1])
+    return [slice(start, start + size) for start in range(0, rows.shape[0], size)]
 
 
 class _StraightThrough(torch.autograd.Function):

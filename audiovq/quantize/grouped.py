@@ -48,9 +48,6 @@ class _SideBySide(Quantizer):
     def ready(self) -> bool:
         return all(part.ready for part in self._parts())
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}, channel_dim={self.channel_dim}"
-
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         frames = x.shape[0] // max(items, 1)
         by_item = None if mask is None else mask.view(items, frames)

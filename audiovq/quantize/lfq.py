@@ -12,8 +12,7 @@ from torch import Tensor
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.distributed import all_reduce_sum, world_size
 from audiovq.quantize.gradients import straight_through
-from audiovq.quantize.losses import mean_square
-from audiovq.quantize.output import VQOutput, code_use
+from audiovq.quantize.output import VQOutput, code_use, mean_square
 from audiovq.quantize.search.nearest import valid_rows
 
 _JOINT_BITS = 16  # bits whose joint distribution is held at once: 2^16 numbers, and two tables of N x 2^8
@@ -71,12 +70,6 @@ class LFQ(Quantizer):
     @property
     def identity_gradient(self) -> bool:
         return self.bits == self.dim
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.dim}, {self.bits}, channel_dim={self.channel_dim}, scale={self.scale}, beta={self.beta}, "
-            f"entropy_weight={self.entropy_weight}, temperature={self.temperature}"
-        )
 
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         if mask is not None:

@@ -1,4 +1,4 @@
-"""What every quantizer returns, and the counter that turns codes into perplexity and usage over an epoch."""
+"""What every quantizer returns, what its losses and statistics are computed with, and a counter of code use."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ class VQOutput:
     loss: Tensor
     losses: dict[str, Tensor] = field(default_factory=dict)
     stats: dict[str, Tensor] = field(default_factory=dict)
+
+
+def mean_square(difference: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of squares over the rows of [N, D] that mask [N] keeps (None: all); 0 if there are none."""
+    if mask is None:
+        return difference.square().mean() if difference.numel() else difference.sum()
+    kept = difference.masked_fill(~mask.unsqueeze(1), 0)
+    return kept.square().sum() / (mask.sum().clamp(min=1) * difference.shape[1])
 
 
 def perplexity(counts: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiovq.config import defaults
 from audiovq.quantize.base import Quantizer
-from audiovq.quantize.gradients import rotate, straight_through, with_gradient, zero_rows_
+from audiovq.quantize.gradients import parts, rotate, straight_through, with_gradient, zero_rows_
 from audiovq.quantize.output import VQOutput
-from audiovq.quantize.vq import Gradient, VectorQuantizer, parts
+from audiovq.quantize.vq import Gradient, VectorQuantizer
 
 
 class ResidualVQ(Quantizer):
@@ -72,17 +73,18 @@ class ResidualVQ(Quantizer):
         codebook_size: int | Sequence[int],
         *,
         codebook_dim: int | None = None,
-        level_dropout: bool | Sequence[float] = False,
-        channel_dim: int = 1,
-        gradient: Gradient = "straight-through",
         **options: Any,
     ) -> ResidualVQ:
-        """A stack of `VectorQuantizer`s with these options; `codebook_dim` projects once, around all levels."""
+        """A stack of `VectorQuantizer`s; `codebook_dim` projects once, around all levels.
+
+        Options are those of the stack (`level_dropout`, `channel_dim`, `gradient`) and of every level.
+        """
         sizes = [codebook_size] * num_quantizers if isinstance(codebook_size, int) else list(codebook_size)
         if len(sizes) != num_quantizers:
             raise ValueError(f"codebook_size has {len(sizes)} entries, num_quantizers is {num_quantizers}")
+        of_stack = {name: options.pop(name) for name in defaults(cls) if name in options}
         levels = [VectorQuantizer(codebook_dim or dim, size, **options) for size in sizes]
-        return cls(levels, dim=dim, level_dropout=level_dropout, channel_dim=channel_dim, gradient=gradient)
+        return cls(levels, dim=dim, **of_stack)
 
     @property
     def num_quantizers(self) -> int:
@@ -119,11 +121,11 @@ class ResidualVQ(Quantizer):
         # A level starts on a whole batch, but not on one that started another: that is too well known.
         starts = self.training and not self._holds and not waiting and len(masks) == active < self.num_quantizers
         next_level = self._levels()[active] if starts else None
-        plain = self._plain_levels()
-        if plain is None:
+        bare = self._bare_levels()
+        if bare is None:
             out = self._sum_of_outputs(x, masks, next_level)
         else:
-            out = self._sum_of_steps(plain, x, masks, next_level)
+            out = self._sum_of_steps(bare, x, masks, next_level)
         idle = wanted - len(masks)
         out.codes = F.pad(out.codes, (0, idle), value=-1)
         out.stats = {name: F.pad(value, (0, idle)) for name, value in out.stats.items()}
@@ -194,13 +196,13 @@ class ResidualVQ(Quantizer):
 
     def _assign(self, x: Tensor, num_quantizers: int | None) -> Tensor:
         codes = []
-        plain = self._plain_levels()
-        if plain is None:
+        bare = self._bare_levels()
+        if bare is None:
             for level in self._levels()[:num_quantizers]:
                 codes.append(level._encode_rows(x))
                 x = x - level._decode_rows(codes[-1])
         else:
-            levels = plain[:num_quantizers]
+            levels = bare[:num_quantizers]
             rest = x.clone() if len(levels) > 1 else x
             for level in levels:
                 codes.append(level._assign(rest, None))
@@ -209,11 +211,11 @@ class ResidualVQ(Quantizer):
         return torch.stack(codes, dim=1)
 
     def _lookup(self, codes: Tensor) -> Tensor:
-        plain = self._plain_levels()
+        bare = self._bare_levels()
         inner = self._levels()[0].dim
-        if plain is not None:
+        if bare is not None:
             room = torch.empty(codes.shape[0], inner, dtype=torch.float32, device=codes.device)
-            return self._sum_of_vectors(plain, codes.unbind(dim=1), room)
+            return self._sum_of_vectors(bare, codes.unbind(dim=1), room)
         total = torch.zeros(codes.shape[0], inner, dtype=torch.float32, device=codes.device)
         for level, of_level in zip(self._levels(), codes.unbind(dim=1), strict=False):
             total = total + level._decode_rows(of_level)  # the order of forward: equal to the last bit
@@ -238,7 +240,7 @@ class ResidualVQ(Quantizer):
     def _has_level_axis(self) -> bool:
         return True
 
-    def _plain_levels(self) -> list[VectorQuantizer] | None:
+    def _bare_levels(self) -> list[VectorQuantizer] | None:
         """The levels, if none has a gradient of its own."""
         levels = [x for x in self._levels() if isinstance(x, VectorQuantizer) and x.identity_gradient]
         return levels if len(levels) == self.num_quantizers else None

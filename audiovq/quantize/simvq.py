@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.gradients import straight_through
-from audiovq.quantize.losses import mean_square
-from audiovq.quantize.output import VQOutput, code_use
+from audiovq.quantize.output import VQOutput, code_use, mean_square
 from audiovq.quantize.search.nearest import nearest, valid_rows
 
 
@@ -63,14 +62,12 @@ class SimVQ(Quantizer):
         return [self.basis.shape[0]]
 
     @property
+    def codebook_buffers(self) -> list[Tensor]:
+        return [self.basis]
+
+    @property
     def identity_gradient(self) -> bool:
         return self.codebook_dim == self.dim
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.dim}, {self.codebook_size}, codebook_dim={self.codebook_dim}, channel_dim={self.channel_dim}, "
-            f"beta={self.beta}"
-        )
 
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         if mask is not None:

@@ -1,5 +1,18 @@
-"""The vector quantizer of the VQ-VAE (arXiv 1711.00937, section 3): nearest codebook vector, straight-through gradient,
-and a codebook that learns by its loss (eq. 3) or by moving averages (appendix A.1)."""
+"""The vector quantizer of the VQ-VAE (arXiv 1711.00937): what `plain.py` defines, made fast and safe to train with.
+
+It computes what `plain.py` does, which `tests/quantize/test_plain.py` holds it to, in another way:
+
+- The search and the sums by code (`search/`) need no table of vectors by codes.
+- z_q is the codebook vector itself: z_e + sg[z_q - z_e] differs from it in the last bit, and decoding would too.
+- The losses state their gradients (`with_gradient`), so that they need one buffer of the input's size, and the levels
+  of a `ResidualVQ` share it.
+- Masked vectors have no part in anything. Counts and sums of A.1 are summed over processes.
+- The averages move at once, the codebook at the end (`_move`): a `ResidualVQ` still sums its old vectors by then.
+- A code that received nothing is not touched. By A.1 it stays up to rounding, until its count underflows.
+
+Beyond the paper are the start by k-means, `restart_dead_codes`, search by cosine, the rotation gradient and
+projections to another dimension.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +25,12 @@ from torch import Tensor, nn
 
 from audiovq.quantize.base import Quantizer
 from audiovq.quantize.distributed import all_reduce_sum, sample_rows
-from audiovq.quantize.gradients import rotate, straight_through, unit_rows, with_gradient, zero_rows_
+from audiovq.quantize.gradients import parts, rotate, straight_through, unit_rows, with_gradient, zero_rows_
 from audiovq.quantize.output import VQOutput, perplexity, usage
 from audiovq.quantize.search.kmeans import kmeans
 from audiovq.quantize.search.nearest import TableCache, code_stats, direction_table, search, search_table, valid_rows
 
 Gradient = Literal["straight-through", "rotation"]
-_PART = 2**16  # elements
 
 
 @dataclass
@@ -136,16 +148,17 @@ class VectorQuantizer(Quantizer):
         return self._ready
 
     @property
+    def codebook_buffers(self) -> list[Tensor]:
+        return [self.codebook] if self.update == "ema" else []
+
+    @property
+    def training_state(self) -> dict[str, Tensor]:
+        counts = {"ema_counts": torch.ones_like(self.ema_counts)}
+        return counts | ({"ema_sums": self.codebook.clone()} if self.update == "ema" else {})
+
+    @property
     def identity_gradient(self) -> bool:
         return self.codebook_dim == self.dim and self.distance == "l2" and self.gradient == "straight-through"
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.dim}, {self.codebook_size}, codebook_dim={self.codebook_dim}, channel_dim={self.channel_dim}, "
-            f"beta={self.beta}, update={self.update!r}, decay={self.decay}, kmeans_init={self.kmeans_init}, "
-            f"restart_threshold={self.restart_threshold}, distance={self.distance!r}, "
-            f"unit_length={self.unit_length}, gradient={self.gradient!r}"
-        )
 
     def _quantize(self, x: Tensor, mask: Tensor | None, num_quantizers: int | None, items: int) -> VQOutput:
         x = self._unit(x)
@@ -153,10 +166,10 @@ class VectorQuantizer(Quantizer):
         step = self._step(x.detach(), mask, vectors=z_q)
         if step.update is not None:
             self._move(*step.update)
-        commitment = self.beta * step.mean_square
+        commitment = self.beta * step.mean_square  # eq. 3, third term
         losses = {"commitment": with_gradient(x, commitment, step.rest, 2 * self.beta * step.scale)}
         if step.codebook_loss is not None:
-            losses["codebook"] = step.codebook_loss
+            losses["codebook"] = step.codebook_loss  # eq. 3, second term
         through = rotate if self.gradient == "rotation" else straight_through
         loss = sum(losses.values(), x.new_zeros(()))
         return VQOutput(through(x, z_q, mask), step.codes, loss, losses, step.stats)
@@ -184,8 +197,11 @@ class VectorQuantizer(Quantizer):
         # The gradient of sum |z_e - e|^2 with respect to the codebook needs only what each code received.
         direction = counts.unsqueeze(1) * codebook.detach() - sums if self.update == "loss" else None
         stats = {"perplexity": perplexity(counts).view(1), "usage": usage(counts).view(1)}
+        dead, fresh = counts[:0], z_e[:0]
         with torch.no_grad():
-            dead, fresh = self._count(z_e, mask, counts, sums) if learn else (counts[:0], z_e[:0])
+            if learn:
+                self._average(counts, sums)
+                dead, fresh = self.restart_dead_codes(z_e, mask)
             del sums
             rest, square = self._subtract(codes, z_e, mask, rest, vectors)
         mean_square = square * scale
@@ -228,24 +244,37 @@ class VectorQuantizer(Quantizer):
     def _unit(self, rows: Tensor) -> Tensor:
         return unit_rows(rows) if self.unit_length else rows
 
-    def _count(self, x: Tensor, mask: Tensor | None, counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """First half of an update: sum over ranks, move the averages of A.1, and choose what replaces dead codes.
-
-        Returns the dead codes [n] and a random valid row of x for each [n, D]; all ranks the same.
-        """
+    def _average(self, counts: Tensor, sums: Tensor) -> None:
+        """Sum over ranks, and move the averages of A.1 but not yet the codebook."""
         all_reduce_sum(counts, sums)
         self.ema_counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)  # N_i
         if self.update == "ema":
             self.ema_sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)  # m_i
-        dead = (self.ema_counts < self.restart_threshold * self.ema_counts.mean()).nonzero().squeeze(1)
+
+    @torch.no_grad()
+    def restart_dead_codes(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Give each code in too little use the place of a random valid row of x [N, D], and the weight of uniform use.
+
+        Its averages change here. Its vector changes with those of the other codes, in `_move`, once the batch has been
+        quantized by the old one.
+
+        Returns:
+            The dead codes [n] and their new vectors [n, D], the same on all ranks.
+        """
+        uniform = self.ema_counts.mean()
+        dead = (self.ema_counts < self.restart_threshold * uniform).nonzero().squeeze(1)
         if len(dead) == 0:
             return dead, x[:0]
         rows = sample_rows(x, valid_rows(x, mask), len(dead))
-        return dead[: len(rows)], rows
+        dead = dead[: len(rows)]
+        self.ema_counts[dead] = uniform
+        if self.update == "ema":
+            self.ema_sums[dead] = rows * uniform  # otherwise the next update would undo the restart
+        return dead, rows
 
     @torch.no_grad()
     def _move(self, used: Tensor, dead: Tensor, rows: Tensor) -> None:
-        """Second half: move the used codes [K] of a codebook with update="ema", and replace the dead."""
+        """Move used codes [K] (bool) to their averages, with update="ema", and dead codes [n] to rows [n, D]."""
         if self.update == "ema":
             # e_i = m_i / N_i. A code that received nothing stays: both sides shrank alike. So N_i >= 1 - decay wherever
             # we divide, and no smoothing is needed.
@@ -253,11 +282,7 @@ class VectorQuantizer(Quantizer):
                 mean = self._unit(self.ema_sums[part] / self.ema_counts[part].unsqueeze(1))
                 self.codebook[part] = torch.where(used[part].unsqueeze(1), mean, self.codebook[part])
         if len(dead):
-            uniform = self.ema_counts.mean()  # each gets the weight of a code in uniform use
             self.codebook.data[dead] = rows
-            self.ema_counts[dead] = uniform
-            if self.update == "ema":
-                self.ema_sums[dead] = rows * uniform  # otherwise the next update would undo the restart
 
     @torch.no_grad()
     def _initialise(self, x: Tensor, mask: Tensor | None) -> None:
@@ -273,11 +298,3 @@ class VectorQuantizer(Quantizer):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._ready = not self.initialised.is_meta and bool(self.initialised)
-
-
-def parts(rows: Tensor) -> list[slice]:
-    """Slices of rows [N, D], for work one by one on a CPU: it needs no further N x D tensor, and stays in cache."""
-    if rows.device.type != "cpu" or torch.compiler.is_compiling():
-        return [slice(None)]
-    size = max(1, _PART // rows.shape[1])
-    return [slice(start, start + size) for start in range(0, rows.shape[0], size)]

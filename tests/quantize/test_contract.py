@@ -9,7 +9,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audiovq.quantize import FSQ, LFQ, GroupedVQ, Quantizer, ResidualVQ, SimVQ, SplitVQ, VectorQuantizer
+from audiovq.modelfolder import fill_model
+from audiovq.quantize import (
+    FSQ,
+    LFQ,
+    GroupedVQ,
+    Quantizer,
+    ResidualVQ,
+    SimVQ,
+    SplitVQ,
+    VectorQuantizer,
+    num_weights,
+    training_state,
+)
 
 DIM = 12
 KINDS: dict[str, Callable[[int], Quantizer]] = {
@@ -57,6 +69,37 @@ def trained(kind: str, channel_dim: int = 1) -> Quantizer:
 
 def codes_axis(quantizer: Quantizer) -> tuple[int, ...]:
     return () if quantizer.num_quantizers == 1 else (quantizer.num_quantizers,)
+
+
+@pytest.mark.parametrize("missing", ["codebook_sizes", "_quantize", "_assign", "_lookup"])
+def test_a_kind_that_lacks_a_part_of_the_contract_is_refused(missing: str) -> None:
+    parts = {name: getattr(FSQ, name) for name in ("codebook_sizes", "_quantize", "_assign", "_lookup")}
+    kind = type("Kind", (Quantizer,), {name: part for name, part in parts.items() if name != missing})
+    with pytest.raises(TypeError, match=missing):
+        kind(DIM, DIM, 1)
+
+
+@every_kind
+def test_weights_are_all_that_is_saved_but_averages(kind: str) -> None:
+    """Whatever a codebook is called, and whether it is a parameter or a buffer."""
+    model = nn.Sequential(nn.Linear(3, 5), KINDS[kind](1))
+    saved = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    averages = {name for name in saved if ".ema_" in name}
+    assert num_weights(model) == sum(value.numel() for name, value in saved.items() if name not in averages)
+    assert training_state(model).keys() == averages
+
+
+@every_kind
+def test_training_goes_on_from_a_state_without_averages(kind: str) -> None:
+    model = nn.Sequential(trained(kind))
+    released = {name: value for name, value in model.state_dict().items() if name not in training_state(model)}
+    other = nn.Sequential(KINDS[kind](1))
+    fill_model(other, copy.deepcopy(released), "a test")
+    z = torch.randn(2, DIM, 15)
+    assert torch.equal(other.eval()[0].encode(z), model[0].encode(z))
+    for name, value in training_state(other).items():
+        assert torch.equal(other.state_dict()[name], value), name
+    assert other.train()(z).loss.isfinite()
 
 
 @every_kind
