@@ -70,7 +70,7 @@ def decode(
         raise click.UsageError("--utt2spk needs ids, which a .codes file has not; read from scp:FILE or ark:FILE")
     from audiovq.bitstream import CodesReader, as_audio
     from audiovq.codec import Codec, FrameSource, decode_file
-    from audiovq.codec.archive import read_codes_archive
+    from audiovq.codec.sampled import recordings_of
 
     show_notices(not quiet)
     set_threads(threads)
@@ -116,7 +116,7 @@ def decode(
                 return decode_file(codec, frames, target, force=force, progress=in_frames, **(options | voice))
 
         decode_entries(
-            read_codes_archive(entries, codecs.get("--model")),
+            recordings_of(entries, codecs.get("--model")),
             target,
             decode_entry,
             threads=lambda encoded: decoding_threads(threads, codec_for(encoded.header), decoder),

@@ -61,8 +61,6 @@ def encode(
     if entries is None and (archive or segments or utt2spk):
         what = f"{target} needs ids" if archive else "--segments and --utt2spk need ids"
         raise click.UsageError(f"{what}, which a plain file has not; read from scp:FILE or ark:FILE")
-    import numpy as np
-
     from audiovq.codec import Codec, encode_file
 
     set_threads(threads)
@@ -73,7 +71,7 @@ def encode(
         "normalize": normalize,
         "speaker": speaker,
     }
-    codec.encode(np.zeros((1, 0), np.float32), codec.sample_rate, **options)  # a wrong option fails once, not per file
+    codec.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)  # fails once, not for each file
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
         in_frames = in_samples(progress, codec.hop_length)

@@ -90,18 +90,20 @@ def codec(
     if any(spec.partition(":")[0] == "melrvq" for spec in specs) != (baseline_train is not None):
         raise click.UsageError("melrvq in --against and --baseline-train go together: it learns from that directory")
     from audiovq.codec import Codec
+    from audiovq.codec.loading import pick_device
     from audiovq.data.files import atomic_output
     from audiovq.data.kaldi.datadir import DataDir
     from audiovq.evaluate import comparison
     from audiovq.evaluate.roundtrip import round_trip
     from audiovq.metrics import table
     from audiovq.metrics.scores import read_groups
-    from audiovq.pretrained import model_fingerprint, resolve_model
+    from audiovq.modelfolder import read_model
 
     set_threads(threads)
     utterances = DataDir.read(data_dir).utterances
     groups = read_groups(group, [u.id for u in utterances]) if group else None
-    network = Codec.from_pretrained(model, device)
+    stored = read_model(model)
+    network = Codec.from_stored(stored, model, pick_device(device))
     rate = 16000 if network.sample_rate >= 16000 else 8000
     others, left_out = _others(specs, rate, baseline_train, _folders(weights))
     metrics, tallies, absent = _measures(rate, judges, whisper, nisqa)
@@ -110,7 +112,7 @@ def codec(
     with step_bar("evaluate", "utt") as progress:
         trips = round_trip(utterances, coders, rate, groups=groups, metrics=metrics, tallies=tallies, progress=progress)
     results = [comparison.Result(c.name, c.container, t) for c, t in zip(coders, trips, strict=True)]
-    sha256 = model_fingerprint(resolve_model(model)).hex()
+    sha256 = stored.fingerprint.hex()
     seconds = sum(score.seconds for score in results[0].scores)
     click.echo(f"{network.name} {sha256[:16]}: {len(utterances)} files, {seconds:.1f} s, {rate} Hz\n")
     click.echo(
@@ -152,11 +154,11 @@ def likelihood(
 
     ELBO adds the price of the codes under a uniform prior; where the codes are another's, it bounds nothing.
     """
+    from audiovq.audio import load_model
     from audiovq.data.corpus.packed import PackedCorpus
     from audiovq.data.files import atomic_output
     from audiovq.evaluate.likelihood import measure_likelihood
     from audiovq.metrics import table
-    from audiovq.pretrained import load_model
 
     set_threads(threads)
     network, corpus = load_model(model), PackedCorpus.open(pack_dir)

@@ -80,11 +80,11 @@ def measure_likelihood(
         progress: called with the utterances done and their number.
 
     Raises:
-        BadModelError: no such WaveNet decoder.
-        BadDataError: another rate, an unknown speaker, or a single utterance to shuffle.
+        BadModelError: no such WaveNet decoder, or an unknown speaker.
+        BadDataError: another rate, or a single utterance to shuffle.
     """
     wavenet = _wavenet(model, decoder)
-    speakers = speaker_indices(model, [u.speaker for u in corpus.utterances], str(corpus.path))
+    speakers = model.speaker_indices(u.speaker for u in corpus.utterances)
     if corpus.sample_rate != model.sample_rate:
         raise BadDataError(
             f"{corpus.path}: packed at {corpus.sample_rate} Hz, the model wants {model.sample_rate}; pack it so"
@@ -133,25 +133,11 @@ def fit_frames(codes: Tensor, frames: int) -> Tensor:
     return codes.repeat(1, -(-frames // codes.shape[-1]))[:, :frames]
 
 
-def speaker_indices(model: AudioVQVAE, speakers: list[str], source: str) -> Tensor | None:
-    """Places of names in the model's speaker table `[N]`; None without one.
-
-    BadDataError names `source` and a speaker that the model does not know.
-    """
-    if not model.speakers:
-        return None
-    for name in speakers:
-        if name not in model.speakers:
-            known = ", ".join(model.speakers[:10])
-            raise BadDataError(f"{source}: the model does not know speaker {name}; it knows {known}")
-    return torch.tensor([model.speakers.index(name) for name in speakers])
-
-
 def _wavenet(model: AudioVQVAE, name: str | None) -> WaveNetDecoder:
-    found = {n: d for n, d in model.decoders.items() if isinstance(d, WaveNetDecoder)}
-    if name is None and found:
-        name = next(iter(found))
-    if name not in found:
-        what = f"no WaveNet decoder {name!r}" if name else "no WaveNet decoder, and only that one has a likelihood"
-        raise BadModelError(f"{what}; the model's decoders are {', '.join(model.decoder_names)}")
-    return found[name]
+    if name is None:
+        name = next((n for n in model.decoder_names if model.decoder_context(n) is None), None)
+    found = model.decoder(name)
+    if not isinstance(found, WaveNetDecoder):
+        known = ", ".join(model.decoder_names)
+        raise BadModelError(f"{model.name}: only a WaveNet has a likelihood, and its decoders are {known}")
+    return found

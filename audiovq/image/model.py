@@ -13,7 +13,7 @@ from audiovq.image.config import ImageModelConfig
 from audiovq.image.decoder import ConvDecoder
 from audiovq.image.encoder import ConvEncoder
 from audiovq.image.pixelcnn_decoder import PixelCNNDecoder
-from audiovq.modelfolder import write_model
+from audiovq.modelfolder import num_parameters, write_model
 from audiovq.quantize import Quantizer, VQOutput
 
 Decoder = ConvDecoder | PixelCNNDecoder
@@ -97,8 +97,7 @@ class ImageModel(nn.Module):
 
     def num_parameters(self) -> int:
         """Weights in all, codebooks included."""
-        codebooks = sum(b.numel() for name, b in self.named_buffers() if name.endswith((".codebook", ".basis")))
-        return sum(p.numel() for p in self.parameters()) + codebooks
+        return num_parameters(self)
 
 
 class ImageVQVAE(ImageModel):

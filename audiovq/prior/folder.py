@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from audiovq.errors import BadModelError, ModelMismatchError
-from audiovq.modelfolder import read_model_folder, validate_config
+from audiovq.modelfolder import fill_model, read_model_folder, tensors_disagree, validate_config
 from audiovq.prior.base import Prior
 from audiovq.prior.config import CodeSpec, CountedConfig, PriorConfig
 from audiovq.prior.network import NetworkPrior
@@ -15,27 +14,18 @@ from audiovq.prior.ngram import NGramPrior
 
 def load_prior(folder: str | Path, device: str = "cpu") -> Prior:
     """Read it, networks in eval mode on `device`; BadModelError for a folder that is not one of a prior."""
-    folder = Path(folder)
-    raw, tensors = read_model_folder(folder)
-    if "prior" not in raw:
+    stored = read_model_folder(Path(folder))
+    if "prior" not in stored.config:
         raise BadModelError(f"{folder}: holds no prior; make one with `audiovq prior fit`")
-    config = validate_config(PriorConfig, raw, folder)
+    config = validate_config(PriorConfig, stored)
     if isinstance(config.prior, CountedConfig):
         try:
-            return NGramPrior.from_tensors(config, tensors)
+            return NGramPrior.from_tensors(config, stored.tensors)
         except KeyError as error:
-            raise _disagree(folder, error.args[0]) from None
+            raise tensors_disagree(stored, error.args[0]) from None
     prior = NetworkPrior(config)
-    wanted = prior.state_dict()
-    wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
-    if wrong:
-        raise _disagree(folder, wrong[0])
-    prior.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
+    fill_model(prior, stored)
     return prior.eval().to(device)
-
-
-def _disagree(folder: Path, what: Any) -> BadModelError:
-    return BadModelError(f"{folder}: config.json and model.safetensors disagree on {what}; fetch both again")
 
 
 def check_same_codes(ours: CodeSpec, theirs: CodeSpec, source: str, *, allow_mismatch: bool = False) -> None:

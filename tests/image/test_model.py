@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from audiovq.audio import load_model
 from audiovq.errors import BadModelError
 from audiovq.image import ImageModelConfig, ImageVQVAE, PixelModel, build_image_model, load_image_model
-from audiovq.pretrained import load_model
 
 from .conftest import CONV, PIXELCNN, SMALL_ENCODER, VQ, pictures, tiny_model, tiny_tree
 
