@@ -159,7 +159,12 @@ class Codec:
         )
 
     def check(
-        self, *, bitrate: float | None = None, num_quantizers: int | None = None, speaker: str | None = None
+        self,
+        *,
+        bitrate: float | None = None,
+        num_quantizers: int | None = None,
+        normalize: bool = False,
+        speaker: str | None = None,
     ) -> int:
         """The levels that these options of `encode` ask for; the errors of `encode` for those that can't be had."""
         if speaker is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -169,6 +170,26 @@ def test_a_part_that_is_there_is_not_made_again_but_for_another_seed(run, codes,
     run("reconstruct", tmp_path / "out", 1, f"--codes={codes}")
     run("encode", codes.parent)
     assert files_of(tmp_path / "out" / "wav") == first
+
+
+@pytest.mark.parametrize("templates", [0, 1])
+def test_scores_read_the_codes_and_encode_nothing_but_templates(
+    run, codes, load_recipe, model_folder, data_dir, tmp_path, monkeypatch, templates
+):
+    run("reconstruct", tmp_path / "out", 1, f"--codes={codes}", "--decoder=source")
+    run("convert", tmp_path / "other", 1, f"--codes={codes}", "--decoder=source")
+    score, encoded, encode = load_recipe("score"), [], AudioVQVAE.encode
+    monkeypatch.setattr(AudioVQVAE, "encode", lambda self, *args: encoded.append(args) or encode(self, *args))
+    command = ["score.py", f"--model={model_folder}", f"--data={data_dir}", f"--train={data_dir}", f"--codes={codes}"]
+    command += [f"--reconstructed={tmp_path}/out", f"--converted={tmp_path}/other", f"--out={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", [*command, "--decoder=source", f"--templates={templates}"])
+    score.main()
+    tree = json.loads((tmp_path / "scores.json").read_text())
+    every = np.concatenate([read_codes(path)[1].ravel() for path in codes.iterdir()])
+    assert tree["codes"]["usage"] == [len(set(every)) / 16]
+    assert tree["codes"]["file_kbps"] > 0
+    assert ("words" if templates else "sentences") in tree
+    assert len(encoded) == 6 * templates
 
 
 def test_failure_leaves_what_was_there(run, data_dir, tmp_path):
