@@ -63,23 +63,23 @@ def decode(
         raise click.UsageError("--utt2spk needs ids, which a .codes file has not; read from scp:FILE or ark:FILE")
     show_notices(not quiet)
     set_threads(threads)
-    decoder = _Decoder(model, device, threads, conceal, force, decoding)
+    work = _Decoding(model, device, threads, conceal, force, decoding)
     shown: dict[str, Any] = {"quiet": quiet, "debug": ctx.find_root().params["debug"]}
     if entries is None:
-        at_once = decoder.files_at_once
-        process(source, target, decoder.file, suffixes=(".codes",), new_suffix=".wav", files_at_once=at_once, **shown)
+        at_once = work.files_at_once
+        process(source, target, work.file, suffixes=(".codes",), new_suffix=".wav", files_at_once=at_once, **shown)
         return
     from audiovq.codec.sampled import recordings_of
 
-    voices, recordings = read_map(utt2spk), recordings_of(entries, decoder.chosen)
+    voices, recordings = read_map(utt2spk), recordings_of(entries, work.chosen)
 
     def decode_entry(utterance: str, encoded: EncodedAudio, target: Path, progress: Progress) -> FileReport:
-        return decoder.recording(encoded, target, progress, voices.get(utterance))
+        return work.recording(encoded, target, progress, voices.get(utterance))
 
-    decode_entries(recordings, target, decode_entry, threads=decoder.recordings_at_once, force=force, **shown)
+    decode_entries(recordings, target, decode_entry, threads=work.recordings_at_once, force=force, **shown)
 
 
-class _Decoder:
+class _Decoding:
     """What the options say: codecs, each loaded once, and how they decode a file or a recording.
 
     Args:
