@@ -1,4 +1,4 @@
-"""Every error that a user's input can cause, as a type; the message names the file and the mend."""
+"""Every error that a user's input can cause, as a type. The message names the file and the mend."""
 
 
 class AudioVQError(Exception):

@@ -1,6 +1,6 @@
-"""The model folder: `config.json` beside `model.safetensors`, read once, and its fingerprints. Knows no one model.
+"""The model folder: `config.json` and `model.safetensors`, read once, and the folder that a name stands for.
 
-The layout is Hugging Face's; nothing in it is ever unpickled.
+This module knows no particular model. The layout is Hugging Face's; nothing in it is ever unpickled.
 """
 
 import hashlib

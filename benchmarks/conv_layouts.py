@@ -155,9 +155,7 @@ class Conv1dWaveNet(nn.Module):
                 if i == 0:
                     skip.bias.copy_(stack.skip.bias)
             self.skips.append(skip)
-        self.head = nn.Sequential(
-            *(_pointwise(part) if isinstance(part, nn.Linear) else part for part in stack.head.children())
-        )
+        self.head = nn.Sequential(nn.ReLU(), _pointwise(stack.hidden), nn.ReLU(), _pointwise(stack.output))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         x, condition = x.transpose(1, 2).contiguous(), condition.transpose(1, 2).contiguous()

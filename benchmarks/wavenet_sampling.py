@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 
 from audiovq.audio import MuLawSoftmax, WaveNetDecoder, sample_wavenet
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
-from audiovq.audio.wavenet_sampler.compiled import CompiledSampler
 from audiovq.audio.wavenet_sampler.pack import aligned_zeros
 
 RATE = 16000  # Hz, of the real-time factors
@@ -39,7 +38,7 @@ CALL_SECONDS = 0.25  # about as long as a measurement takes
 STREAMS = 8  # drawn in lockstep by one thread
 BLOCK = 8  # samples whose past taps are computed at once
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
-PEER, PYTORCH, COMPILED, PLAIN = "wavenet_vocoder", "PyTorch", "torch.compile", "fp32, plain loops"
+PEER, PYTORCH, COMPILED = "wavenet_vocoder", "PyTorch", "torch.compile"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Config:
         return WaveNetDecoder(
             64,
             hop_length=HOP,
-            likelihood=MuLawSoftmax(self.channels),
+            likelihood=MuLawSoftmax(self.channels, levels=256),
             channels=self.channels,
             gate_channels=self.gate_channels,
             skip_channels=self.skip_channels,
@@ -133,7 +132,7 @@ def measure(config: Config, peer: Path | None, compiled: bool, rounds: int) -> l
     decoder = config.decoder()
     drawings = {precision: ours(decoder, precision) for precision in PRECISIONS}
     drawings |= {f"{precision}, {STREAMS} streams": ours(decoder, precision, STREAMS) for precision in PRECISIONS}
-    drawings |= {PLAIN: plain(decoder), PYTORCH: pytorch(decoder)}
+    drawings[PYTORCH] = pytorch(decoder)
     if compiled:
         drawings[COMPILED] = drawn_in_time(wavenet_peers.compiled_step(decoder))
     if peer is not None:
@@ -174,19 +173,8 @@ def ours(decoder: WaveNetDecoder, precision: str, streams: int = 1) -> Drawing:
     return drawn_in_time(draw)
 
 
-def plain(decoder: WaveNetDecoder) -> Drawing:
-    """The same loop without vector code, as numba compiles it by itself."""
-    sampler = CompiledSampler(decoder, "fp32", "", plain=True)
-
-    def draw(samples: int) -> None:
-        frames = -(-samples // HOP)
-        sampler.sample(torch.randn(1, frames, 128), torch.rand(1, samples, dtype=torch.float64), sampler.start(1))
-
-    return drawn_in_time(draw)
-
-
 def pytorch(decoder: WaveNetDecoder) -> Drawing:
-    """The plain sampler, the definition of the fast one."""
+    """The definition of the fast sampler."""
 
     def draw(samples: int) -> None:
         z_q, speaker = torch.randn(1, 64, -(-samples // HOP)), torch.randn(1, 64)
@@ -246,7 +234,7 @@ def read(parts: tuple[NDArray[np.float32], ...], sums: NDArray[np.float64]) -> N
 def weights_of(decoder: WaveNetDecoder) -> dict[int, int]:
     """How many weights the products need once in 1, 2, 4 and 8 samples."""
     stack = decoder.stack
-    linears = [stack.skip, stack.head[1], stack.head[3]]
+    linears = [stack.skip, stack.hidden, stack.output]
     linears += [layer.residual for layer in stack.wavenet_layers if layer.residual is not None]
     counts = dict.fromkeys((1, 2, 4, BLOCK), 0)
     counts[1] = sum(linear.weight.numel() for linear in linears)

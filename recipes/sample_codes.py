@@ -11,7 +11,6 @@ OUT/codes.npz.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 import zlib
@@ -25,6 +24,7 @@ from audiovq.cli.prior.codes import read_labels
 from audiovq.codec import Codec
 from audiovq.codec.sampled import recording_of
 from audiovq.data.audio import write_audio
+from audiovq.data.files import atomic_folder
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import AudioVQError, BadDataError
@@ -66,20 +66,17 @@ def make(options: argparse.Namespace) -> None:
     print(f"{len(codes)} items drawn, {time.monotonic() - started:.0f} s", flush=True)
 
     out: Path = options.out.absolute()
-    making = out.with_name(f".{out.name}.making")
-    shutil.rmtree(making, ignore_errors=True)
-    (making / "wav").mkdir(parents=True)
     names = sorted(codes, key=lambda name: codes[name].shape[1])  # like with like, so that little is padding
-    for batch in (names[i : i + BATCH_SIZE] for i in range(0, len(names), BATCH_SIZE)):
-        voices = [utterances[name].speaker if codec.model.speakers else None for name in batch]
-        recordings = [recording_of(codec, codes[name]) for name in batch]
-        sounds = codec.decode_many(recordings, speakers=voices, seed=options.seed, decoder=options.decoder)
-        for name, sound in zip(batch, sounds, strict=True):
-            write_audio(making / "wav" / f"{name}.wav", sound, codec.sample_rate)
-    np.savez(making / "codes.npz", **codes)
-    DataDir(tuple(_at(u, out / "wav" / f"{name}.wav") for name, u in utterances.items())).write(making)
-    shutil.rmtree(out, ignore_errors=True)
-    making.rename(out)
+    with atomic_folder(out) as making:
+        (making / "wav").mkdir()
+        for batch in (names[i : i + BATCH_SIZE] for i in range(0, len(names), BATCH_SIZE)):
+            voices = [utterances[name].speaker if codec.model.speakers else None for name in batch]
+            recordings = [recording_of(codec, codes[name]) for name in batch]
+            sounds = codec.decode_many(recordings, speakers=voices, seed=options.seed, decoder=options.decoder)
+            for name, sound in zip(batch, sounds, strict=True):
+                write_audio(making / "wav" / f"{name}.wav", sound, codec.sample_rate)
+        np.savez(making / "codes.npz", **codes)
+        DataDir(tuple(_at(u, out / "wav" / f"{name}.wav") for name, u in utterances.items())).write(making)
     print(f"{out}: {len(codes)} items, {time.monotonic() - started:.0f} s")
 
 

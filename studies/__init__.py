@@ -1,1 +1,1 @@
-"""Studies that stand beside the package: run from the root of the repository."""
+"""Studies beside the package. Run them from the root of the repository."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
@@ -251,6 +253,13 @@ def test_floor_check_finds_an_upward_import(source, breaches):
 )
 def test_safety_check_finds_an_unsafe_load(source, unsafe):
     assert bool(unsafe_loads(source)) == unsafe
+
+
+def test_readme_names_every_extra_and_no_other():
+    repository = PACKAGE.parent
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    (named,) = re.findall(r"\(extras: ([^)]*)\)", (repository / "README.md").read_text())
+    assert sorted(re.findall(r"`(\w+)`", named)) == sorted(project["optional-dependencies"])
 
 
 def test_packaged_sample_is_short_speech_at_the_models_rate(sample_path):

@@ -1,6 +1,6 @@
-"""The typed configuration of an audio model: every key, its default and its unit; unknown keys are refused.
+"""The typed configuration of an audio model: every key with its default and its unit. Unknown keys are refused.
 
-An option has its default here and nowhere else; `audiovq.audio.build` turns each part into keyword arguments.
+Defaults stand here; `audiovq.audio.build` turns each part into keyword arguments.
 """
 
 from typing import Annotated, Literal
@@ -60,11 +60,14 @@ class LogisticMixtureConfig(Config):
     sample_bits: int = 16
 
 
+SampleLikelihoodConfig = Annotated[MuLawConfig | LogisticMixtureConfig, Field(discriminator="kind")]
+
+
 class WaveNetDecoderConfig(Config):
     """Autoregressive decoder; `cycles` repeats dilations 1, 2, 4, ..., 2^(layers_per_cycle - 1)."""
 
     kind: Literal["wavenet"]
-    likelihood: Annotated[MuLawConfig | LogisticMixtureConfig, Field(discriminator="kind")] = MuLawConfig(kind="mu-law")
+    likelihood: SampleLikelihoodConfig = MuLawConfig(kind="mu-law")
     channels: int = 64
     gate_channels: int = 64
     skip_channels: int = 128

@@ -1,9 +1,10 @@
-"""Encoders from waveform to z_e, one vector per hop: raw strided convolutions as in the paper, or a log-mel front end.
+"""Encoders from waveform to z_e, one vector per hop: the strided convolutions of the paper, or a log-mel front end.
 
 Both are causal up to a stated look-ahead and use no statistic of the whole signal (arXiv 1711.00937, section 4.3).
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -16,6 +17,22 @@ from audiovq.layers import CausalConv1d, ConvNeXtStack, LogMel
 def pad_to_frames(waveform: Tensor, hop_length: int) -> Tensor:
     """Zero-pad `[B, 1, T]` at the end to whole frames: T becomes hop_length * ceil(T / hop_length)."""
     return F.pad(waveform, (0, -waveform.shape[-1] % hop_length))
+
+
+class Encoder(nn.Module, ABC):
+    """What an encoder must offer: z_e of a waveform, one vector per hop. A kind defines `forward`, sets the attributes.
+
+    Attributes:
+        hop_length: samples per frame; the encoder's configuration says the same by that name.
+        context_frames: frames to the left and right of its own, that a frame depends on.
+    """
+
+    hop_length: int
+    context_frames: tuple[int, int]
+
+    @abstractmethod
+    def forward(self, waveform: Tensor) -> Tensor:
+        """waveform: `[B, 1, T]` -> z_e `[B, latent_dim, ceil(T / hop_length)]`; past its end there is silence."""
 
 
 class ResidualUnit(nn.Module):
@@ -31,7 +48,7 @@ class ResidualUnit(nn.Module):
         return x + self.pointwise(F.relu(self.dilated(F.relu(x))))
 
 
-class WaveformEncoder(nn.Module):
+class WaveformEncoder(Encoder):
     """Strided convolutions on samples, then dilated residual units at the frame rate.
 
     Samples are companded (mu-law), weights drawn for ReLU without biases, and the last layer normalised: with samples
@@ -70,7 +87,6 @@ class WaveformEncoder(nn.Module):
         self.context_frames = (1 + 2 * sum(dilations) + len(strides) * kernel_size, 0)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """waveform: `[B, 1, T]` -> z_e `[B, latent_dim, ceil(T / hop_length)]`."""
         x = mulaw_compand(pad_to_frames(waveform, self.hop_length))
         for conv in self.downsample:
             x = F.relu(conv(x))
@@ -79,7 +95,7 @@ class WaveformEncoder(nn.Module):
         return self.project(self.norm(x.transpose(1, 2))).transpose(1, 2)
 
 
-class LogMelEncoder(nn.Module):
+class LogMelEncoder(Encoder):
     """Log-mel bands, several mel frames joined per code, then ConvNeXt blocks at the frame rate.
 
     Args:
@@ -122,7 +138,6 @@ class LogMelEncoder(nn.Module):
         self.context_frames = (self.stack.context + margin, lookahead + margin)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """waveform: `[B, 1, T]` -> z_e `[B, latent_dim, ceil(T / hop_length)]`."""
         mel = self.mel(pad_to_frames(waveform, self.hop_length))
         joined = mel.reshape(mel.shape[0], -1, self.mel_frames_per_code * mel.shape[2])
         return self.project(self.stack(joined)).transpose(1, 2)

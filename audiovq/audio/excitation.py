@@ -1,7 +1,7 @@
-"""What a voice is made of before it is shaped: glottal pulses at F0, and white noise. Signal processing, no weights.
+"""The sources of a voice before a filter shapes them: glottal pulses at F0, and white noise. It has no weights.
 
-Both are functions of place, so that a slice, a seek and a stream have the sound of the whole: noise depends on seed,
-channel and sample index alone; the pulses' phase begins anew at each onset of voicing and every `GRID_SECONDS`.
+Both are functions of place, so that a slice, a seek and a stream have the sound of the whole. Noise depends only on
+seed, channel and sample index. The phase of the pulses begins anew at each onset of voicing and every `GRID_SECONDS`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fast feed-forward decoder from codes to waveform: ConvNeXt blocks at the frame rate, then an inverse STFT.
 
-After Vocos (arXiv 2306.00814). Nothing runs at the sample rate but the last overlap-add, which is why it decodes at
-many times real time on one core.
+It follows Vocos (arXiv 2306.00814). Only the last overlap-add runs at the sample rate, so it decodes many times faster
+than real time on one core.
 """
 
 from typing import Any
@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audiovq.audio.convnext_decoder import ConvNeXtDecoder
 from audiovq.audio.excitation import Place
-from audiovq.audio.feed_forward import FeedForwardDecoder
 from audiovq.layers import InverseSTFT
 
 
-class FrameDecoder(FeedForwardDecoder):
+class FrameDecoder(ConvNeXtDecoder):
     """z_q and speaker to waveform: the network, magnitude and phase of a spectrum a fine frame, overlap-add.
 
     Args:
         latent_dim: channels of z_q.
         window_length: samples of the inverse STFT; its hop is hop_length / upsample.
-        network: see `FeedForwardDecoder`.
+        network: see `ConvNeXtDecoder`.
     """
 
     MAX_LOG_MAGNITUDE = 6.0  # nats; over any bin of a full-scale signal: a sine's peak is half the window's sum

@@ -1,19 +1,15 @@
-"""What a WaveNet predicts of a sample: an 8-bit mu-law softmax, or a mixture of discretized logistics for 16 bits.
+"""The distribution of a sample that a WaveNet predicts: an 8-bit mu-law softmax, or a 16-bit mixture of logistics.
 
-Both say how a past sample enters the network, how many outputs parametrise a prediction, its negative log-likelihood in
-bits, and how one uniform number becomes a sample, so that the same uniforms give the same sound everywhere.
+Each class defines how a past sample enters the network, how many outputs parametrise a prediction, its negative
+log-likelihood in bits, and how one uniform number becomes a sample. The same uniforms give the same sound everywhere.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovq.audio.mulaw import mulaw_decode, mulaw_encode
-from audiovq.layers.logistic import discretized_logistic
-
-LOG2_E = math.log2(math.e)
+from audiovq.layers.logistic import LOG2_E, discretized_logistic
 
 
 class MuLawSoftmax(nn.Module):
@@ -24,7 +20,7 @@ class MuLawSoftmax(nn.Module):
         levels: classes; 256 is 8 bits.
     """
 
-    def __init__(self, channels: int, *, levels: int = 256) -> None:
+    def __init__(self, channels: int, *, levels: int) -> None:
         super().__init__()
         self.levels = levels
         self.num_outputs = levels
@@ -58,7 +54,7 @@ class LogisticMixture(nn.Module):
 
     MIN_LOG_SCALE = -12.0  # a scale far under half a 16-bit bin: narrower gains nothing and overflows
 
-    def __init__(self, channels: int, *, mixtures: int = 10, sample_bits: int = 16) -> None:
+    def __init__(self, channels: int, *, mixtures: int, sample_bits: int) -> None:
         super().__init__()
         self.mixtures = mixtures
         self.num_outputs = 3 * mixtures
@@ -98,3 +94,7 @@ class LogisticMixture(nn.Module):
         within = ((u - cdf.gather(1, component) + weight) / weight).clamp(1e-12, 1 - 1e-12)
         value = means.gather(1, component) + log_scales.gather(1, component).exp() * torch.logit(within)
         return self.quantize(value.squeeze(-1).float())
+
+
+SampleLikelihood = MuLawSoftmax | LogisticMixture
+"""What a WaveNet may predict of a sample. Another kind needs a draw of its own in the compiled sampler."""

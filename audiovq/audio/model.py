@@ -8,11 +8,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from audiovq.audio.build import build_decoders, build_encoder
+from audiovq.audio.build import build_decoder, build_encoder
 from audiovq.audio.config import AudioModelConfig
-from audiovq.audio.encoder import LogMelEncoder, WaveformEncoder
+from audiovq.audio.decoder import Decoder, FeedForwardDecoder
+from audiovq.audio.encoder import Encoder
 from audiovq.audio.excitation import Place
-from audiovq.audio.feed_forward import FeedForwardDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.errors import BadModelError, ConfigError
@@ -36,9 +36,9 @@ class AudioVQVAE(nn.Module):
 
     def __init__(
         self,
-        encoder: WaveformEncoder | LogMelEncoder,
+        encoder: Encoder,
         quantizer: Quantizer,
-        decoders: Mapping[str, WaveNetDecoder | FeedForwardDecoder],
+        decoders: Mapping[str, Decoder],
         *,
         sample_rate: int,
         speakers: list[str],
@@ -96,19 +96,19 @@ class AudioVQVAE(nn.Module):
     def decoder_context(self, decoder: str | None = None) -> tuple[int, int] | None:
         """Frames to the left and right that a frame of sound can depend on; None for an autoregressive decoder."""
         module = self.decoder(decoder)
-        return None if isinstance(module, WaveNetDecoder) else module.context_frames
+        return module.context_frames if isinstance(module, FeedForwardDecoder) else None
 
-    def decoder(self, name: str | None = None) -> WaveNetDecoder | FeedForwardDecoder:
+    def decoder(self, name: str | None = None) -> Decoder:
         """The decoder of that name, or the default; BadModelError names those there are."""
         name = name or self.decoder_names[0]
         if name not in self.decoders:
             raise BadModelError(f"{self.name} has no decoder {name!r}; choose from {', '.join(self.decoder_names)}")
-        return cast(WaveNetDecoder | FeedForwardDecoder, self.decoders[name])
+        return cast(Decoder, self.decoders[name])
 
     def sampler(self, decoder: str | None = None, precision: str | None = None) -> WaveNetSampler | None:
         """What draws from an autoregressive decoder with its present weights; None for a feed-forward decoder.
 
-        On a GPU it is the plain PyTorch one.
+        On a GPU it is the definition in PyTorch. A new autoregressive kind has its case here.
 
         Args:
             decoder: name; None for the default.
@@ -204,7 +204,7 @@ class AudioVQVAE(nn.Module):
         model = cls(
             build_encoder(config),
             build_quantizer(config.quantizer, config.latent_dim),
-            build_decoders(config),
+            {name: build_decoder(part, config) for name, part in config.decoders.items()},
             sample_rate=config.sample_rate,
             speakers=config.speakers,
             speaker_dim=config.speaker_dim,

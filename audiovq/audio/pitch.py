@@ -1,7 +1,7 @@
 """F0 and the phase of the fundamental of a recording, by autocorrelation and the best path over time.
 
-Frames are hops of 10 ms, and their pitch is that at their ends. After Boersma 1993 (autocorrelation divided by the
-window's), with the smoothing of a Viterbi search over candidates a quarter of a semitone apart. Needs numpy alone.
+Frames are hops of 10 ms, and a frame's pitch is that at its end. The method is Boersma's (1993: autocorrelation divided
+by the window's) with a Viterbi search over candidates a quarter of a semitone apart. It needs numpy alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Feed-forward decoder with an explicit source: pulses at a predicted F0 and noise, shaped by predicted spectra.
 
-A source-filter model as in classic vocoders, with the networks of Vocos (arXiv 2306.00814) in place of their
-parameters. `controls` is the network, `SourceFilter` and `audiovq.audio.excitation` are the signal processing.
+It is a source-filter model as in classic vocoders, whose parameters come from the networks of Vocos (arXiv 2306.00814).
+`controls` is the network; `SourceFilter` and `audiovq.audio.excitation` are the signal processing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from audiovq.audio.convnext_decoder import ConvNeXtDecoder
 from audiovq.audio.excitation import (
     PHASE_SECONDS,
     Place,
@@ -23,7 +24,6 @@ from audiovq.audio.excitation import (
     pulse_cycles,
     pulse_train,
 )
-from audiovq.audio.feed_forward import FeedForwardDecoder
 from audiovq.audio.pitch import F0_MAX, F0_MIN
 from audiovq.layers import STFT, InverseSTFT
 
@@ -48,7 +48,7 @@ class Controls:
     pitch: Tensor
 
 
-class SourceDecoder(FeedForwardDecoder):
+class SourceDecoder(ConvNeXtDecoder):
     """z_q and speaker to waveform by pulses, noise and the spectra that shape them.
 
     Args:
@@ -58,7 +58,7 @@ class SourceDecoder(FeedForwardDecoder):
         window_length: samples of a spectrum; spectra_per_frame: spectra per fine frame, whose hop it divides.
         phase: of the filters: zero, or the least that their magnitudes allow, as a vocal tract has it.
         sharpening: how far the envelope's formants are raised in decoding; 0 for not at all.
-        network: see `FeedForwardDecoder`.
+        network: see `ConvNeXtDecoder`.
 
     Attributes:
         balance: `[num_quantizers, bins]`, nats that are added to the envelope in decoding so many levels. Zeros, unless

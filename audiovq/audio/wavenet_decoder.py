@@ -1,6 +1,6 @@
 """The paper's decoder: an autoregressive WaveNet conditioned on codes and speaker (arXiv 1711.00937, section 4.3).
 
-Teacher-forced it gives the likelihood of a waveform in one parallel pass; `wavenet_sampler` draws from it.
+Teacher-forced, it gives the likelihood of a waveform in one parallel pass. `wavenet_sampler` draws from it.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
+from audiovq.audio.decoder import AutoregressiveDecoder
+from audiovq.audio.likelihood import SampleLikelihood
 from audiovq.layers import WaveNetStack
 
 LOOKAHEAD = 2  # frames of codes to either side of its own that a sample is conditioned on
 
 
-class WaveNetDecoder(nn.Module):
+class WaveNetDecoder(AutoregressiveDecoder):
     """p(x | z_q, speaker) as a product over samples.
 
     Args:
@@ -32,14 +33,14 @@ class WaveNetDecoder(nn.Module):
         latent_dim: int,
         *,
         hop_length: int,
-        likelihood: MuLawSoftmax | LogisticMixture,
+        likelihood: SampleLikelihood,
         channels: int,
         gate_channels: int,
         skip_channels: int,
         kernel_size: int,
         dilations: Sequence[int],
         condition_channels: int,
-        speaker_dim: int = 0,
+        speaker_dim: int,
     ) -> None:
         super().__init__()
         self.hop_length = hop_length
@@ -58,7 +59,7 @@ class WaveNetDecoder(nn.Module):
         )
 
     def condition(self, z_q: Tensor, speaker: Tensor | None) -> Tensor:
-        """z_q: `[B, latent_dim, F]`, speaker vector: `[B, speaker_dim]` -> `[B, F, condition]`."""
+        """Codes, then speaker: `[B, F, condition_channels + speaker_dim]`."""
         local = F.relu(self.local_condition(z_q)).transpose(1, 2)
         if speaker is None:
             return local
@@ -76,5 +77,4 @@ class WaveNetDecoder(nn.Module):
         return self.stack(self.likelihood.embed(past), self.condition(z_q, speaker))[:, :length]
 
     def bits(self, waveform: Tensor, z_q: Tensor, speaker: Tensor | None = None) -> Tensor:
-        """-log2 p(x_t | x_<t, z_q, speaker), `[B, T]` in bits per sample."""
         return self.likelihood.bits(self(waveform, z_q, speaker), waveform.squeeze(1))

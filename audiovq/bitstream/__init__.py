@@ -1,7 +1,7 @@
-"""The `.codes` container: integer codes of a recording or a picture on disk or in a pipe: docs/codes-format.md.
+"""The `.codes` container: integer codes of a recording or an image, on disk or in a pipe (docs/codes-format.md).
 
-It knows integers and headers, no networks. `CodesWriter` and `CodesReader` work packet by packet, `write_codes` and
-`read_codes` in one call.
+It knows integers and headers, not networks. `CodesWriter` and `CodesReader` work packet by packet. `write_codes` and
+`read_codes` take one call.
 """
 
 from audiovq.bitstream.describe import describe

@@ -1,4 +1,4 @@
-"""What a `.codes` header says, as a plain dict for people and JSON: `audiovq inspect` prints it."""
+"""A `.codes` header as a plain dict for people and JSON. `audiovq inspect` prints it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields of a header as bytes and back, and the ranges that they are held to on reading and on writing alike."""
+"""Fields of a header as bytes and back, and their ranges, which are checked on reading and on writing."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The header of a `.codes` file: what a decoder must know before the first packet, in about 60 bytes.
 
-Here stands what headers of all media have in common; `audiovq.bitstream.media` has those of recordings and of pictures.
-Layout, limits and test vectors: docs/codes-format.md. Nothing read here is trusted: every field has a range, checked on
-reading and on writing alike.
+This module has what headers of all media share; `audiovq.bitstream.media` has those of recordings and of images.
+docs/codes-format.md has layout, limits and test vectors. No field is trusted: each has a range, which is checked on
+reading and on writing.
 """
 
 from __future__ import annotations

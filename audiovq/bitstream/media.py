@@ -1,7 +1,7 @@
-"""The two kinds of header, a recording's and a picture's, and reading whichever a file has.
+"""The two kinds of header, for recordings and for images, and a function that reads either.
 
-Both keep to one plan (docs/codes-format.md): what the codes are of, how far apart they are, frames per packet, the
-model, the levels, and what may be left out.
+Both have the same plan (docs/codes-format.md): the size of what was coded, the spacing of codes, frames per packet, the
+model, the levels, and optional fields.
 """
 
 from __future__ import annotations

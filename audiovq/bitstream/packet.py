@@ -1,7 +1,7 @@
-"""One packet of a `.codes` file: about a second or some rows of codes with a CRC-32, and the end marker of a stream.
+"""One packet of a `.codes` file: a second of sound or some rows of an image, with a CRC-32. Also a stream's end marker.
 
-The CRC also covers the header's CRC and the packet's number, which take no room in the file: a packet that was moved,
-repeated or taken from another file is found out, not decoded. Layout: docs/codes-format.md, "Packets".
+The CRC also covers the header's CRC and the packet's number, which take no room in the file. A packet that was moved,
+repeated or taken from another file is therefore detected. Layout: docs/codes-format.md, "Packets".
 """
 
 from __future__ import annotations

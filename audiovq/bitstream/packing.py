@@ -1,7 +1,7 @@
 """Packs integers of given bit widths into bytes and back, most significant bit first, without a loop over symbols.
 
-The lowest layer of the `.codes` format (docs/codes-format.md, "Payload"): a code of a codebook of K vectors takes
-ceil(log2 K) bits.
+This is the lowest layer of the `.codes` format (docs/codes-format.md, "Payload"): a code of a codebook of K vectors
+takes ceil(log2 K) bits.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads a `.codes` file: whole, packet by packet, or only the packets of a range of frames.
 
-Damage is found by CRC and costs its own packet only; memory is bounded by the bytes that really came, never by what a
+Damage is found by CRC and costs only its own packet. Memory is bounded by the bytes that were read, never by what a
 header claims.
 """
 

@@ -1,6 +1,6 @@
-"""Exact reads from a path, a file or a pipe: as many bytes as asked, or fewer only at the end.
+"""Exact reads from a path, a file or a pipe: as many bytes as asked for, or fewer only at the end.
 
-A pipe or socket may give 5 bytes where 9 were asked.
+A pipe or socket may return 5 bytes where 9 were asked for.
 """
 
 from __future__ import annotations

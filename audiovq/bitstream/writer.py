@@ -1,6 +1,7 @@
-"""Writes a `.codes` file packet by packet, as codes come: memory does not grow with the length.
+"""Writes a `.codes` file packet by packet, as codes arrive. Memory does not grow with the length.
 
-`CodesWriter` knows only a file object; that no half file is left behind is its caller's work (`write_codes` does it).
+`CodesWriter` knows only a file object. Its caller has to make sure that no half-written file is left; `write_codes`
+does so.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The `audiovq` command: click commands that read options, call the library and print; no model code lives here."""
+"""The `audiovq` command: click commands that read options, call the library and print. No model code is here."""

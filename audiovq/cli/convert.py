@@ -1,4 +1,4 @@
-"""`audiovq convert`: what somebody said, in the voice of another speaker of the model."""
+"""`audiovq convert`: speech in the voice of another speaker of the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audiovq data`: check, mend, cut up, join and pack Kaldi data directories."""
+"""`audiovq data`: check, mend, split, join and pack Kaldi data directories."""
 
 from __future__ import annotations
 

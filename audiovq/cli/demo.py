@@ -1,4 +1,4 @@
-"""`audiovq demo`: the whole way once, on a short recording that comes with the package."""
+"""`audiovq demo`: encode and decode a short recording that comes with the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audiovq evaluate`: what a codec sounds like and costs, and what a WaveNet decoder says of a pack."""
+"""`audiovq evaluate`: the quality and cost of a codec, and the likelihood of a pack under a WaveNet decoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audiovq inspect` and `audiovq verify`: what a `.codes` file or a model holds, and whether the file is whole."""
+"""`audiovq inspect` shows what a `.codes` file or a model holds; `audiovq verify` checks whether the file is intact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `audiovq` command group: which commands there are, and how every error becomes one line and an exit code.
+"""The `audiovq` command group: its commands, and the one place where errors become a line and an exit code.
 
 Commands are imported when they are used, so that `audiovq --help` answers without waiting for torch.
 """

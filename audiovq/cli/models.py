@@ -1,4 +1,4 @@
-"""`audiovq models`: the bundled models, and what a model says about itself."""
+"""`audiovq models`: the bundled models, and the facts of one model."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Audio files, Kaldi data directories and corpora, and pictures: everything that becomes training batches.
+"""Audio files, Kaldi data directories, corpora and images: everything that becomes training batches.
 
-Import the module you need: `audio` and `files`; `kaldi` (with `fix`, `select`, `combine`) and `archives`; `pack`,
-`corpus` and `segments`; `images` and what it consists of. Only `segments` imports torch.
+Import the module you need: `audio`, `files` and `tables`, or one of `kaldi/`, `corpus/` (which stands on kaldi) and
+`image/`. Only `corpus.segments` imports torch.
 """

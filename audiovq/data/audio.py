@@ -1,4 +1,4 @@
-"""Audio files to float32 arrays and back, and resampling between the two: soundfile for files, soxr for rates.
+"""Audio files to float32 arrays and back, and resampling: soundfile reads and writes files, soxr resamples.
 
 Arrays are `[C, T]` with full scale at 1; rates are in Hz.
 """

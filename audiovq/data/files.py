@@ -1,4 +1,4 @@
-"""Writing a file or a folder so that no half of it is ever seen: a temporary name in the same folder, then a rename.
+"""Writes a file or a folder so that no half of it is ever visible: a temporary name in the same folder, then a rename.
 
 Every command that leaves a file behind writes it through `atomic_output`.
 """
@@ -73,16 +73,20 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise OutputError(f"{path}: can't write in {path.parent} ({error.strerror}); choose another place") from None
     try:
         yield temporary
-        if path.exists():
-            old = path.with_name(f"{temporary.name}.old")
-            os.replace(path, old)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
+        replace_folder(path, temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def replace_folder(path: Path, temporary: Path) -> None:
+    """Put a finished folder in the place of `path`, beside it; at no moment does part of one stand there."""
+    old = temporary.with_name(f"{temporary.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(temporary, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _refuse_existing(path: Path, force: bool) -> None:

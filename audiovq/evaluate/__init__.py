@@ -1,4 +1,1 @@
-"""What a model is worth: likelihood, distances to the original, digits and speakers recognised, with their intervals.
-
-Everything here takes arrays, callables and models, and knows neither `.codes` files nor the command line.
-"""
+"""Evaluation of trained models: likelihood, and codecs compared on the same files, with intervals."""

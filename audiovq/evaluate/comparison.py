@@ -1,4 +1,4 @@
-"""Codecs beside each other on the same files: the tables, remarks and files that `audiovq evaluate codec` gives."""
+"""Compares codecs on the same files: the tables, remarks and files of `audiovq evaluate codec`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many bits of an Ogg or AMR file are codes, and how many container."""
+"""Counts the bits of an Ogg or AMR file that are codes, and those that are container."""
 
 from __future__ import annotations
 

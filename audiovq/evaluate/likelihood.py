@@ -1,7 +1,8 @@
-"""Bits per sample of a WaveNet decoder on a pack: with each utterance's own codes, with another's, or with none.
+"""Bits per sample of a WaveNet decoder on a pack: with each utterance's own codes, with those of another, or with none.
 
-Own far below none says that the codes carry the sound (no posterior collapse); others' far above own, that they carry
-*this* sound (van den Oord et al. 2017, section 3.2: the bound is reconstruction plus the codes' cost).
+If own codes are far better than none, the codes carry the sound (no posterior collapse). If they are far better than
+others', the codes carry *this* sound (van den Oord et al. 2017, section 3.2: the bound is the reconstruction plus the
+codes' cost).
 """
 
 from __future__ import annotations

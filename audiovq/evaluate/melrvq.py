@@ -1,7 +1,7 @@
-"""The codec without a network that a trained one has to beat: log-mel spectra, residual k-means, Griffin-Lim.
+"""The baseline without a network, which a trained codec has to beat: log-mel spectra, residual k-means, Griffin-Lim.
 
-An 80-band log-mel spectrum with a hop of 12.5 ms is cut into blocks of four frames (20 a second), which a residual
-quantizer of 1024 codes a level codes: 200 bits/s per level. Phases are found by 60 rounds of Griffin-Lim.
+An 80-band log-mel spectrum with a hop of 12.5 ms is cut into blocks of four frames (20 a second). A residual quantizer
+of 1024 codes a level codes each block: 200 bits/s per level. 60 rounds of Griffin-Lim find the phases.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiovq.bitstream.packing import pack, unpack
 from audiovq.data.audio import resample
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.kaldi.datadir import DataDir
@@ -71,25 +72,21 @@ class MelRVQ:
         return codes[..., 0].T.numpy().astype(np.uint16)
 
     @torch.no_grad()
-    def decode(self, codes: NDArray[np.uint16], length: int) -> Waveform:
+    def decode(self, codes: NDArray[Any], length: int) -> Waveform:
         """Codes `[Q, blocks]` -> waveform `[length]`."""
         blocks = self.quantizer.decode(torch.from_numpy(codes.T.astype(np.int64)).unsqueeze(-1))
         return griffin_lim(blocks.reshape(-1, NUM_MELS)[: length // HOP + 1], length)
 
     def coder(self, num_quantizers: int) -> Coder:
         """The codec of the first levels: a file is the length in 4 bytes, then the codes, packed."""
+        widths = [CODE_BITS] * num_quantizers
 
         def encode(waveform: Waveform, speaker: str) -> bytes:
-            codes = self.encode(waveform, num_quantizers)
-            bits = codes.reshape(-1, 1) >> np.arange(CODE_BITS, dtype=np.uint16) & 1
-            return len(waveform).to_bytes(4, "little") + np.packbits(bits.astype(np.uint8)).tobytes()
+            return len(waveform).to_bytes(4, "little") + pack(self.encode(waveform, num_quantizers), widths)
 
         def decode(data: bytes) -> Waveform:
             length = int.from_bytes(data[:4], "little")
-            count = _num_blocks(length) * num_quantizers
-            bits = np.unpackbits(np.frombuffer(data[4:], np.uint8), count=count * CODE_BITS).astype(np.uint16)
-            values = bits.reshape(-1, CODE_BITS) @ (1 << np.arange(CODE_BITS, dtype=np.uint16))
-            return self.decode(values.astype(np.uint16).reshape(num_quantizers, -1), length)
+            return self.decode(unpack(data[4:], widths, _num_blocks(length)), length)
 
         def payload_bits(data: bytes) -> int:
             return _num_blocks(int.from_bytes(data[:4], "little")) * num_quantizers * CODE_BITS

@@ -1,4 +1,4 @@
-"""Neural codecs whose weights the user has, to be compared on the same files: Lyra, and those of transformers.
+"""Neural codecs for comparison on the same files, with weights that the user has: Lyra, and those of transformers.
 
 Nothing is downloaded: `--weights NAME=DIR` names a folder. Files hold the packed codes and nothing else.
 """

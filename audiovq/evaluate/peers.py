@@ -1,6 +1,6 @@
-"""Classic speech codecs by the command-line programs of a Linux distribution, to be compared on the same files.
+"""Classic speech codecs for comparison on the same files, by the command-line programs of a Linux distribution.
 
-Each is asked for by a name and a mode, as in `opus:6`; `python -m pydoc audiovq.evaluate.peers` lists them all.
+A name and a mode select each, as in `opus:6`. `python -m pydoc audiovq.evaluate.peers` lists them all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Judges of sound that no codec here is trained on: networks that were taught on listeners' votes, voices and words.
+"""Judges of sound that were not used in any training here: predictors of listeners' ratings, voices and words.
 
-Each comes in a package that carries its weights (extra `judges`); NISQA's weights are the user's. One that is not
-installed is left out with a reason. They are slow, so that every score is kept on disk under what was heard.
+Each comes in a package that carries its weights (extra `judges`); NISQA's weights are the user's. A judge that is not
+installed is left out with a reason. Judges are slow, so every score is kept on disk by the sound that was scored.
 """
 
 from __future__ import annotations

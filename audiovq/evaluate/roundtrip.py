@@ -1,4 +1,4 @@
-"""Codecs as their users meet them: utterances to bytes and back, their cost, the time, and the sound."""
+"""Round trips of codecs as users run them: utterances to bytes and back, with size, time and sound."""
 
 from __future__ import annotations
 

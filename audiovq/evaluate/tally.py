@@ -1,4 +1,4 @@
-"""What is summed over files before it says anything: bands of a voice, words. A table each, one row a codec."""
+"""Sums over files that mean nothing for a single file: bands of a voice, words. Each has a table, one row per codec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words that a recogniser gets wrong in decoded speech, against what was said."""
+"""Words that a speech recogniser gets wrong in decoded speech, compared with the transcript."""
 
 from __future__ import annotations
 

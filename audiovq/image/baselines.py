@@ -1,5 +1,7 @@
-"""The VQ-VAE's two rivals in the paper (arXiv 1711.00937, section 4.1), with its encoder and decoder: a VAE with
-Gaussian latents, and one with discrete latents that are learnt by sampling, VIMCO."""
+"""The two baselines of the paper's VQ-VAE (arXiv 1711.00937, section 4.1): a VAE with Gaussian latents, and VIMCO.
+
+VIMCO learns discrete latents by sampling. Both baselines use the encoder and decoder of the VQ-VAE.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""From the configuration of an image model to the model; one builder per component."""
+"""Builds an image model from its configuration; one builder per component."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""The typed configuration of an image model: every key, its default and its unit; unknown keys are refused.
+"""The typed configuration of an image model: every key with its default and its unit. Unknown keys are refused.
 
-An option has its default here and nowhere else; `audiovq.image.build` turns each part into keyword arguments.
+Defaults stand here; `audiovq.image.build` turns each part into keyword arguments.
 """
 
 from typing import Annotated, Literal

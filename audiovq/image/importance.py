@@ -1,8 +1,8 @@
-"""A tighter bound of -log2 p(x) than a model is trained by: importance sampling (Burda et al. 2016, arXiv 1509.00519).
+"""A tighter bound of -log2 p(x) than the training objective: importance sampling (Burda et al. 2016, arXiv 1509.00519).
 
     -log2 p(x) <= E[ -log2 1/S sum_s p(x | z_s) p(z_s) / q(z_s) ],    z_s drawn from q,
 
-for any q; the more samples, the tighter. How far it lies below the one-sample bound is what that bound loses. A single
+for any q. More samples make it tighter. Its distance below the one-sample bound is what that bound loses. A single
 result may lie below -log2 p(x), by b bits or more with a probability of at most 2^-b.
 """
 

@@ -1,7 +1,7 @@
-"""What an image decoder predicts of a pixel: a discretized logistic, a mixture of them, or a softmax over all values.
+"""The distribution of a pixel that an image decoder predicts: a discretized logistic, a mixture of them, or a softmax.
 
 Each turns a network's outputs `[B, P, H, W]` into bits of integer images `[B, C, H, W]` with values 0..V-1, into the
-expected image, and, with uniform numbers, into a sample; the same numbers give the same sample in any batch.
+expected image, and, with uniform numbers, into a sample. The same numbers give the same sample in any batch.
 """
 
 import math
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from audiovq.errors import BadDataError
-from audiovq.layers.logistic import discretized_logistic
+from audiovq.layers.logistic import LOG2_E, discretized_logistic
 
-LOG2_E = math.log2(math.e)
 INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
 

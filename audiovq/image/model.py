@@ -1,7 +1,7 @@
-"""The image VQ-VAE (arXiv 1711.00937, sections 3 and 4.1), and what it shares with the baselines it is compared to."""
+"""The image VQ-VAE (arXiv 1711.00937, sections 3 and 4.1), and the base class that it shares with the baselines."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Bound:
         return self.reconstruction + self.prior
 
 
-class ImageModel(nn.Module):
+class ImageModel(nn.Module, ABC):
     """Base of the VQ-VAE and its baselines: encoder, something in the middle, decoder.
 
     Images are integers `[B, C, H, W]` (uint8 or int64), 0 to `values` - 1; scaling is done inside.

@@ -1,7 +1,7 @@
 """A gated PixelCNN as the decoder: p(x | z) one pixel after the other (arXiv 1606.05328, section 2.4).
 
-So strong a decoder can do without latents; whether it uses them is the collapse experiment (arXiv 1711.00937,
-section 4.2). The latents, brought to the image's size, are a condition at every place and layer.
+A decoder as strong as this can do without latents. The collapse experiment tests whether it uses them (arXiv
+1711.00937, section 4.2). The latents, enlarged to the image's size, are a condition at every place and layer.
 """
 
 import torch

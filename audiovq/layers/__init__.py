@@ -1,5 +1,5 @@
-"""Building blocks without a domain: causal convolutions with streaming state, WaveNet, ConvNeXt, STFT,
-PixelCNN, Transformer."""
+"""Building blocks that know no domain: causal convolutions with streaming state, WaveNet, ConvNeXt, STFT, PixelCNN,
+Transformer."""
 
 from audiovq.layers.conv import CausalConv1d
 from audiovq.layers.convnext import ConvNeXtBlock, ConvNeXtStack

@@ -1,6 +1,6 @@
 """Causal one-dimensional convolution: strided, dilated, with an optional stated look-ahead and streaming state.
 
-The offline call is the streaming call with a fresh state, so that pieces joined equal the whole by construction.
+The offline call equals the streaming call with a fresh state, so that pieces joined equal the whole.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """ConvNeXt blocks for sequences (arXiv 2201.03545; as a vocoder's backbone: Vocos, arXiv 2306.00814).
 
-All blocks are causal: a stack looks ahead only where its first layer is told to, so latency is stated in one place.
+All blocks are causal. Only the first layer of a stack can look ahead, so latency is stated in one place.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """Several integers at a position, one after the other: codes of several levels, or the colours of a pixel.
 
-What autoregressive networks have at their two ends: integers come in as one vector a position, and a position's
-features go out as one distribution after the other, each told those before ("depth" order).
+Autoregressive networks use this at both ends. Integers come in as one vector for each position. A position's features
+go out as one distribution after the other, each conditioned on the integers before it ("depth" order).
 """
 
 from collections.abc import Sequence

@@ -1,16 +1,18 @@
-"""The discretized logistic: log-probability of a quantized value under a logistic integrated over the value's bin.
+"""The discretized logistic: the log-probability of a quantized value is that of its bin under a logistic.
 
-PixelCNN++ (Salimans et al. 2017, arXiv 1701.05517, section 2.1). The bins stand side by side on [-1, 1], each as wide
-as its neighbour, their middles at -1 and 1 included; the first and the last are open to the outside, so that
-the probabilities of all values sum to 1.
+Source: PixelCNN++ (Salimans et al. 2017, arXiv 1701.05517, section 2.1). The bins cover [-1, 1], all equally wide, with
+the first and last centred at -1 and 1. These two are open to the outside, so that the probabilities of all values sum
+to 1.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+LOG2_E = math.log2(math.e)  # bits in a nat
 FAR = 1e30  # an open bin's outer edge in units of the scale: its sigmoid is exactly 1, and 0 times it is 0
 
 

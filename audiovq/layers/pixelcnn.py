@@ -1,8 +1,8 @@
 """Gated PixelCNN (van den Oord et al. 2016, arXiv 1606.05328): two stacks of convolutions over a grid, no blind spot.
 
-The vertical stack sees all rows above, the horizontal stack the row to the left and the vertical stack. Instead of
-masks in square kernels, the kernels are cut to what they may see and the input is shifted once, at the bottom: no
-weight is wasted, and one row or one position can be computed from what is kept of those before.
+The vertical stack sees all rows above; the horizontal stack sees the row to the left, and the vertical stack. Kernels
+are cropped to what they may see, in place of masks, and the input is shifted once, at the bottom. So no weight is
+wasted, and one row or one position can be computed from the state of those before.
 """
 
 from typing import cast

@@ -1,4 +1,4 @@
-"""Log-mel analysis and inverse STFT with one frame per hop, both local: no statistic looks at the whole signal."""
+"""Log-mel analysis and inverse STFT with one frame per hop. Both are local: no statistic uses the whole signal."""
 
 import math
 

@@ -1,7 +1,8 @@
 """Decoder-only Transformer with sliding-window causal attention, rotary positions and a key-value cache.
 
-Pre-norm blocks (arXiv 2002.04745) with rotary positions (arXiv 2104.09864) on PyTorch's own attention. A position
-attends to the `window` positions up to its own, so that a sequence may be of any length, and the cache is bounded.
+It has pre-norm blocks (arXiv 2002.04745) with rotary positions (arXiv 2104.09864) on PyTorch's own attention. A
+position attends to the `window` positions up to its own, so that a sequence may have any length and the cache is
+bounded.
 """
 
 from typing import cast

@@ -1,1 +1,1 @@
-"""Measures of sound and of scores: waveforms or numbers in, numbers out. No model; training uses them too."""
+"""Metrics of sound and statistics of scores: waveforms or numbers in, numbers out. No model. Training uses them too."""

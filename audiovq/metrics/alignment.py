@@ -1,7 +1,7 @@
-"""How far a decoded signal is shifted against its original, and both without that shift.
+"""The shift of a decoded signal against its original, and both signals without that shift.
 
-Codecs delay, and metrics that compare instant by instant would take a delay for damage. So it is measured, reported and
-removed before anything else is measured.
+Codecs delay their output, and metrics that compare instant by instant would take a delay for damage. So the delay is
+measured, reported and removed before anything else is measured.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where a codec loses the voice: periodicity and level by band, and lines that a frame rate leaves in the envelope.
+"""Measures of a voice by band: periodicity, level, and lines that a frame rate leaves in the envelope.
 
-They need no model and no package. Scores such as PESQ hardly see what these see: a voice whose upper harmonics have
-become noise, a buzz at the rate of frames, a dull sound.
+They need no model and no package. They detect faults that scores such as PESQ hardly notice: upper harmonics that have
+become noise, a buzz at the frame rate, a dull sound.
 """
 
 from __future__ import annotations

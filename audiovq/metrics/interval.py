@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 RESAMPLES = 2000
-Z_95 = 1.959964  # two-sided 95 % of a normal distribution
 
 
 def mean_interval(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, float]:
@@ -18,19 +18,26 @@ def mean_interval(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[
     """
     x = np.asarray(values, dtype=np.float64)
     w = np.ones_like(x) if weights is None else np.asarray(weights, dtype=np.float64)
-    if not len(x):
-        return math.nan, math.nan
-    rows = np.random.default_rng(0).integers(len(x), size=(RESAMPLES, len(x)))
-    means = (x * w)[rows].sum(axis=1) / w[rows].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    if len(x) < 2:  # which scipy refuses
+        return (float(x[0]), float(x[0])) if len(x) else (math.nan, math.nan)
+
+    from scipy import stats  # takes a second
+
+    def mean(x: Any, w: Any, axis: int) -> Any:
+        return (x * w).sum(axis) / w.sum(axis)
+
+    generator = np.random.default_rng(0)
+    found = stats.bootstrap(
+        (x, w), mean, paired=True, n_resamples=RESAMPLES, method="percentile", random_state=generator
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def share_interval(hits: int, count: int) -> tuple[float, float]:
     """Wilson's interval of the share hits / count; unlike the bootstrap it has a width at 0 and at 1."""
     if count == 0:
         return math.nan, math.nan
-    share, z2 = hits / count, Z_95**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = Z_95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    from scipy import stats
+
+    low, high = stats.binomtest(hits, count).proportion_ci(method="wilson")
+    return float(low), float(high)

@@ -1,4 +1,4 @@
-"""The distance of log-mel spectra at three resolutions: what is lost, added or changed in level, wherever it is."""
+"""The distance of log-mel spectra at three resolutions. It counts everything lost, added or changed in level."""
 
 from __future__ import annotations
 

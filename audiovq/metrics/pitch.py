@@ -1,7 +1,7 @@
 """Errors of pitch and voicing, by probabilistic YIN (Mauch and Dixon 2014, as in librosa) on original and output.
 
-pYIN tracks over the whole file. Trackers that decide frame by frame, or WORLD's, jump by octaves on coded speech, and
-then measure themselves more than the codec.
+pYIN tracks over the whole file. Trackers that decide frame by frame, and WORLD's, jump by octaves on coded speech, so
+that their own errors dominate those of the codec.
 """
 
 from __future__ import annotations

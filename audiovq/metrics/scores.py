@@ -1,4 +1,4 @@
-"""Files scored one by one, and their means with confidence intervals, for all files and by group."""
+"""Scores of files, and their means with confidence intervals, for all files and by group."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audiovq.data.tables import BLANKS, read_pairs
 from audiovq.errors import BadDataError
 from audiovq.metrics.alignment import aligned
 from audiovq.metrics.interval import mean_interval
@@ -110,16 +111,11 @@ def paired_differences(scores: Sequence[FileScore], others: Sequence[FileScore])
 
 def read_groups(path: str | Path, ids: Iterable[str]) -> dict[str, str]:
     """A file of `<utterance> <group>` lines; BadDataError for a malformed line, or one of `ids` without group."""
-    groups: dict[str, str] = {}
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BadDataError(f"{path}: can't be read ({error.strerror}); check the path") from None
-    for number, line in enumerate(lines, start=1):
-        fields = line.split()
-        if len(fields) != 2:
-            raise BadDataError(f"{path}:{number}: malformed line '{line[:60]}'; write <utterance> <group>")
-        groups[fields[0]] = fields[1]
+    table = read_pairs(path, "<utterance> <group>")
+    for id, group in table.values.items():
+        if BLANKS.search(group):
+            raise BadDataError(f"{table.at(id)}: malformed line '{id} {group}'; write <utterance> <group>")
+    groups = table.values
     for id in ids:
         if id not in groups:
             raise BadDataError(f"{path}: no group for utterance {id}; add a line for it")

@@ -1,8 +1,8 @@
 """Distances of a decoded signal to its original, each from a library where there is one.
 
-A metric that cannot be computed raises; `audiovq.metrics.scores` turns that into NaN and a reason, so that a failure
-is never mistaken for a low score. Signals are float32 `[T]` with full scale at 1, both of the same length. Importing
-this module does not import torch, so that processes which only score stay small.
+A metric that cannot be computed raises an error; `audiovq.metrics.scores` turns that into NaN and a reason, so that a
+failure is never mistaken for a low score. Signals are float32 `[T]` with full scale at 1, both of the same length.
+This module does not import torch, so that processes which only score stay small.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scores as Markdown and JSON. A failed measurement is `failed` or null there, and counted."""
+"""Scores as Markdown and JSON. A failed measurement is shown as `failed` or null, and counted."""
 
 from __future__ import annotations
 

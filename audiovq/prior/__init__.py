@@ -1,6 +1,6 @@
-"""Learned priors over codes: fit, score, sample. Counted ones, WaveNet, gated PixelCNN and Transformer, one interface.
+"""Learned priors over codes: fit, score, sample. Counts, WaveNet, gated PixelCNN and Transformer share one contract.
 
-A prior is fitted to codes of the *encoder* (the aggregate posterior); arXiv 1711.00937, section 3.3.
+A prior is fitted to codes of the *encoder*, that is, to the aggregate posterior (arXiv 1711.00937, section 3.3).
 """
 
 from audiovq.prior.base import CodeItem, Prior, Stepper

@@ -1,4 +1,4 @@
-"""The networks as a prior uses them: embedded positions in, features of each position from the ones before it out.
+"""The networks of priors: embedded positions in, features of each position from the positions before it out.
 
 Each backbone has `forward` for whole items and `steps` for one position after the other; both give the same.
 """

@@ -1,7 +1,7 @@
-"""What every prior over codes offers: bits of given codes, and one distribution after the other.
+"""The contract of every prior over codes: the bits of given codes, and one distribution after the other.
 
-All kinds factorise alike, without approximation: positions (frames, or places of a grid in raster order) one after the
-other, and within a position its levels, coarsest first ("depth" order):
+All kinds factorise in the same way, without approximation: positions (frames, or places of a grid in raster order) one
+after the other, and within a position its levels, coarsest first ("depth" order):
 
     p(codes) = product over positions p and levels q of p(c[q, p] | all codes of positions before p, c[0 .. q-1, p])
 """

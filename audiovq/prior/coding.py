@@ -1,8 +1,8 @@
-"""Codes as bytes by arithmetic coding with a prior: as long as the bits that the prior's score promises.
+"""Codes as bytes by arithmetic coding with a prior. The length is that of the prior's score in bits.
 
-The range coder is constriction's (Bamler 2022, arXiv 2201.01741; the `coding` extra). Both sides go through the prior
-code by code and compute each distribution alike: a prior that saw later codes could not decode. Networks compute in
-floating point: bytes decode on the machine and software they were made with, and no other is promised.
+The range coder is constriction's (Bamler 2022, arXiv 2201.01741; the `coding` extra). Encoder and decoder go through
+the prior code by code and compute each distribution alike, which fails for a prior that has seen later codes. Networks
+compute in floating point, so bytes decode only on the machine and software they were made with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Codes of many recordings or pictures, for a prior: `.codes` files, folders, `.npy` arrays, Kaldi scp and ark."""
+"""Reads codes of many recordings or images for a prior: `.codes` files, folders, `.npy` arrays, Kaldi scp and ark."""
 
 from __future__ import annotations
 

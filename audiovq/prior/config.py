@@ -1,4 +1,4 @@
-"""What a prior is: the codes it is for, and the kind with its sizes. Saved as the model folder's `config.json`."""
+"""The configuration of a prior: the codes it is for, and its kind with sizes. Saved as the folder's `config.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a prior's folder to a prior, and the rule of which codes it is for."""
+"""Loads a prior from its folder, and checks which codes it is for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Priors that are trained: embedding, a backbone over positions, and a head that goes through a position's levels."""
+"""Trained priors: an embedding, a backbone over positions, and a head that goes through a position's levels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovq.layers.levels import DepthHead, LevelEmbedding
+from audiovq.layers.logistic import LOG2_E
 from audiovq.prior.backbones import build_backbone
 from audiovq.prior.base import Codes, Prior, Probabilities, Stepper
 from audiovq.prior.config import CountedConfig, PriorConfig
-
-LOG2_E = 1.4426950408889634
 
 
 class NetworkPrior(nn.Module, Prior):

@@ -1,16 +1,16 @@
-"""Priors that are counted: uniform, unigram, bigram, trigram, smoothed by hierarchical Dirichlet priors.
+"""Counted priors: uniform, unigram, bigram and trigram, smoothed by hierarchical Dirichlet priors.
 
-Order n believes in order n - 1 as much as in `a` counts (MacKay and Peto 1995, "A hierarchical Dirichlet language
-model"):
+Order n falls back on order n - 1 with the weight of `a` counts (MacKay and Peto 1995, "A hierarchical Dirichlet
+language model"):
 
     p_n(c | context) = (count(context, c) + a_n p_{n-1}(c | shorter context)) / (count(context) + a_n),  p_0 = 1 / K
 
 Each level has its own `a_n`, chosen on the training codes themselves: every code is predicted from the counts without
-it. Codes without structure so get a large `a_n`, and the prior stays uniform.
+it. So codes without structure get a large `a_n`, and the prior stays uniform.
 
-Contexts, nearest first. Sequences: the same level one frame before; then the level above in the same frame, or, for
-the first level, two frames before. Grids: the same level to the left; then the level above in the same place, or, for
-the first level, the place above. A place outside is a symbol of its own.
+The contexts, nearest first, are: in a sequence, the same level one frame before, then the level above in the same frame
+(for the first level, two frames before); in a grid, the same level to the left, then the level above in the same place
+(for the first level, the place above). A place outside is a symbol of its own.
 """
 
 from __future__ import annotations

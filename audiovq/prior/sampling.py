@@ -1,6 +1,6 @@
-"""Drawing codes from a prior: from the start or after given ones, with temperature, top-k and top-p.
+"""Draws codes from a prior: from the start or after given ones, with temperature, top-k and top-p.
 
-The caller passes the uniform numbers: the same numbers give the same codes, however many streams run in step.
+The caller passes the uniform numbers. The same numbers give the same codes, however many streams run in step.
 """
 
 from __future__ import annotations

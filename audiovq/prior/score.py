@@ -1,4 +1,4 @@
-"""What a prior makes of codes: bits per code, and bits per second where the frame rate is known."""
+"""Scores codes with a prior: bits per code, and bits per second where the frame rate is known."""
 
 from __future__ import annotations
 

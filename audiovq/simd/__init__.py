@@ -1,4 +1,5 @@
-"""What compiled loops share: vector code for numba, and a place on disk for what was compiled.
+"""Shared parts of compiled loops: vector code for numba, and a cache on disk for what was compiled.
 
-Only modules that compile something import from here, and they only where it is used: numba takes half a second.
+Only modules that compile something import from here, and only where they use it, because importing numba takes half a
+second.
 """

@@ -1,4 +1,4 @@
-"""Compiled functions that are kept on disk, so that only the first start on a machine compiles."""
+"""A cache on disk for compiled functions, so that only the first start on a machine compiles."""
 
 import zlib
 from collections.abc import Callable

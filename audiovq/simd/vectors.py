@@ -1,7 +1,7 @@
-"""Vector code for numba: a thin layer over LLVM's IR, because autovectorised loops are brittle by a factor of ten.
+"""Vector code for numba: a thin layer over LLVM's IR. The speed of autovectorised loops varies by a factor of ten.
 
 One source serves every processor: LLVM turns the vectors into AVX-512, AVX2, SSE or NEON instructions. All memory is
-addressed by int64 addresses and byte offsets, which numba passes for free.
+addressed by int64 addresses and byte offsets, which numba passes at no cost.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ REGISTERS = 16 if LANES == 8 or ("+sse2" in FEATURES and LANES == 4) else 32
 HAS_VNNI = "+avx512vnni" in FEATURES and "+avx512vl" in FEATURES and LANES == 16
 
 I8, I32, I64, F32, F64 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
-LOG2_E = 1.4426950408889634
+LOG2_E = 1.4426950408889634  # stated once more: layers/ stands above
 # 1.5 * 2^23: added to a float32 of less than 2^22 and subtracted again, rounds it to the nearest integer
 ROUND_F32, ROUND_BITS_F32 = 12582912.0, 0x4B400000
 ROUND_F64, ROUND_BITS_F64 = 6755399441055744.0, 0x4338000000000000

@@ -1,1 +1,1 @@
-"""Training on Lightning: configuration, objectives, the module, and the run."""
+"""Training on Lightning: what all runs share; `speech`, `image` and `prior` say what is trained, and on what."""

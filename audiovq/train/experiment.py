@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audiovq.train.config import ExperimentConfig, load_tree, parse_as
+from audiovq.train.config import load_tree, parse_as
 from audiovq.train.image.config import ImageExperimentConfig
+from audiovq.train.speech.config import SpeechExperimentConfig
 
-Experiment = ExperimentConfig | ImageExperimentConfig
+Experiment = SpeechExperimentConfig | ImageExperimentConfig
 
 
 def load_experiment(
@@ -21,4 +22,4 @@ def parse_experiment(tree: dict[str, Any], source: str) -> Experiment:
     """A plain tree as a config; ConfigError names the first wrong key."""
     model = tree.get("model")
     images = isinstance(model, dict) and model.get("kind") == "image"
-    return parse_as(ImageExperimentConfig, tree, source) if images else parse_as(ExperimentConfig, tree, source)
+    return parse_as(ImageExperimentConfig, tree, source) if images else parse_as(SpeechExperimentConfig, tree, source)

@@ -24,7 +24,7 @@ def warmup_cosine(options: OptimizationConfig) -> Callable[[int], float]:
 
 
 class OptimizedModule(pl.LightningModule):
-    """A Lightning module with all of that.
+    """A Lightning module with all of that, and whose steps can be seeded.
 
     Args:
         options: of the run.
@@ -33,6 +33,10 @@ class OptimizedModule(pl.LightningModule):
     def __init__(self, options: OptimizationConfig) -> None:
         super().__init__()
         self.options = options
+
+    def seed_step(self) -> None:
+        """Make what this step draws a function of (seed, step, rank)."""
+        torch.manual_seed((self.options.seed * 1_000_003 + self.global_step) * 4099 + self.global_rank)
 
     def clipped(self) -> dict[str, list[nn.Parameter]]:
         """What is clipped together, by the prefix of its norm's name."""

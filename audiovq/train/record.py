@@ -1,12 +1,11 @@
-"""What a run writes about itself: configuration, environment, speakers, and that it came to its end."""
+"""What a run writes about itself: configuration, environment, tables, and that it is finished."""
 
-import hashlib
 import json
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,36 +14,25 @@ from typing import Any
 import yaml
 
 from audiovq import __version__
-from audiovq.data.corpus.packed import PackedCorpus
+from audiovq.config import Config
 from audiovq.data.files import atomic_output
 from audiovq.errors import ConfigError, OutputError
-from audiovq.train.config import ExperimentConfig
-from audiovq.train.experiment import Experiment, parse_experiment
+from audiovq.train.config import parse_as
 
 CONFIG, FINISHED = "config.yaml", "trained.json"
 LOCK_SECONDS = 15  # to wait for another run's end
 VERSIONS = ("torch", "lightning", "numpy", "soundfile", "soxr", "librosa")
 # What may differ between two starts of the same run: it says where things lie and how often they are written down.
-NO_MATTER = ("data.root", "data.num_workers", "train.save_every", "train.log_every", "train.keep", "train.max_minutes")
+INCIDENTAL = ("data.root", "data.num_workers", "train.save_every", "train.log_every", "train.keep", "train.max_minutes")
 
 
-def run_settings(config: Experiment, stamps: Sequence[str]) -> dict[str, Any]:
+def run_settings(config: Config, stamps: Sequence[str]) -> dict[str, Any]:
     """All that decides what comes out of a run, one value a key: `{"train.max_steps": 100, ..., "corpora": [...]}`.
 
-    stamps: of the corpora, see `corpus_stamp`.
+    stamps: change when the training data do.
     """
-    flat = {key: value for key, value in _flat(config.model_dump(mode="json")).items() if key not in NO_MATTER}
+    flat = {key: value for key, value in _flat(config.model_dump(mode="json")).items() if key not in INCIDENTAL}
     return flat | {"corpora": list(stamps)}
-
-
-def corpus_stamp(path: Path) -> str:
-    """Changes when a pack or a data directory is made anew from something else."""
-    if (path / "index.json").is_file():
-        return PackedCorpus.open(path).input_hash
-    digest = hashlib.sha256()
-    for name in ("wav.scp", "segments", "utt2spk"):
-        digest.update((path / name).read_bytes() if (path / name).is_file() else b"")
-    return digest.hexdigest()
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -53,7 +41,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return ["the training data" if k == "corpora" else f"{k}: {before.get(k)} -> {after.get(k)}" for k in keys]
 
 
-def came_to_its_end(exp_dir: Path, settings: dict[str, Any]) -> bool:
+def is_finished(exp_dir: Path, settings: dict[str, Any]) -> bool:
     """Whether the very same run was finished here.
 
     Raises ConfigError if another run was: it is not overwritten, and going on from its last step would change nothing.
@@ -80,10 +68,10 @@ def mark_finished(exp_dir: Path, step: int, settings: dict[str, Any]) -> None:
         temporary.write_text(json.dumps({"step": step, "settings": settings}, indent=1) + "\n", encoding="utf-8")
 
 
-def tell_changes(exp_dir: Path, config: Experiment) -> None:
+def tell_changes(exp_dir: Path, config: Config) -> None:
     """Print what differs from the configuration that the run so far was made with."""
     if (exp_dir / CONFIG).is_file():
-        before = run_settings(parse_experiment(yaml.safe_load((exp_dir / CONFIG).read_text("utf-8")), CONFIG), [])
+        before = run_settings(parse_as(type(config), yaml.safe_load((exp_dir / CONFIG).read_text("utf-8")), CONFIG), [])
         if listed := changes(before, run_settings(config, [])):
             print(f"{exp_dir}: going on with other settings than before: {'; '.join(listed)}", flush=True)
 
@@ -122,13 +110,10 @@ def sole_writer(exp_dir: Path) -> Iterator[None]:
         yield
 
 
-def write_config(exp_dir: Path, config: Experiment) -> None:
-    """`config.yaml`, as resolved, and for a model with speakers `spk2idx`: `<speaker> <row of the model's table>`."""
-    exp_dir.mkdir(parents=True, exist_ok=True)
+def write_config(exp_dir: Path, config: Config, tables: Mapping[str, str]) -> None:
+    """`config.yaml`, as resolved, and `tables` beside it: the content of each file by its name."""
     texts = {CONFIG: yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)}
-    if isinstance(config, ExperimentConfig) and config.model.speakers:
-        texts["spk2idx"] = "".join(f"{name} {i}\n" for i, name in enumerate(config.model.speakers))
-    for name, text in texts.items():
+    for name, text in {**texts, **tables}.items():
         with atomic_output(exp_dir / name, force=True) as temporary:
             temporary.write_text(text, encoding="utf-8")
 

@@ -1,7 +1,8 @@
-"""Puts a run together: data, module, trainer, resume. What `audiovq train` calls."""
+"""One run, of whichever kind: data, module, trainer, lock, resume, record. What `audiovq train` calls."""
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,21 +18,25 @@ from audiovq.train.experiment import Experiment
 from audiovq.train.image.config import ImageExperimentConfig
 from audiovq.train.image.module import ImageModule
 from audiovq.train.image.run import ImageRun
+from audiovq.train.prior.config import PriorRunConfig
+from audiovq.train.prior.module import PriorModule
 from audiovq.train.speech.module import AudioVQVAEModule
 from audiovq.train.speech.run import SpeechRun
 
 
 class Run(Protocol):
-    """What sound and images bring along, each of its own kind.
+    """What sound, images and priors bring along, each of its own kind.
 
     Attributes:
         batch: what a batch consists of, in words.
+        tables: files to leave beside config.yaml, by name.
     """
 
     batch: str
+    tables: dict[str, str]
 
     @property
-    def config(self) -> Experiment:
+    def config(self) -> Experiment | PriorRunConfig:
         """The whole configuration, resolved."""
         ...
 
@@ -43,7 +48,7 @@ class Run(Protocol):
         """A line a set of training data, for the record."""
         ...
 
-    def module(self) -> AudioVQVAEModule | ImageModule:
+    def module(self) -> AudioVQVAEModule | ImageModule | PriorModule:
         """To be trained."""
         ...
 
@@ -79,24 +84,35 @@ def train(
     another run is writing to exp_dir.
     """
     exp_dir = Path(exp_dir)
+    execute(lambda fresh: make_run(config, exp_dir, fresh=fresh), exp_dir, resume, device, progress)
+    return exp_dir / "models"
+
+
+def execute(make: Callable[[bool], Run], exp_dir: Path, resume: str, device: str, progress: bool | None) -> bool:
+    """Go through a run in `exp_dir`, as its only writer; whether it came to `train.max_steps`, now or earlier.
+
+    make: the run, told whether it starts anew. The rest as in `train`.
+    """
     progress = sys.stderr.isatty() if progress is None else progress
     if int(os.environ.get("RANK", "0")) > 0:
-        return _train(config, exp_dir, resume, device, progress, first=False)
+        return _execute(make, exp_dir, resume, device, progress, first=False)
     with record.sole_writer(exp_dir):
-        return _train(config, exp_dir, resume, device, progress, first=True)
+        return _execute(make, exp_dir, resume, device, progress, first=True)
 
 
-def _train(config: Experiment, exp_dir: Path, resume: str, device: str, progress: bool, *, first: bool) -> Path:
+def _execute(
+    make: Callable[[bool], Run], exp_dir: Path, resume: str, device: str, progress: bool, *, first: bool
+) -> bool:
     if resume == "none" and first:
         record.move_earlier_run_away(exp_dir)
     checkpoint = find_checkpoint(exp_dir, resume)
-    run = make_run(config, exp_dir, fresh=checkpoint is None)
+    run = make(checkpoint is None)
     options = run.config.train
     settings = record.run_settings(run.config, run.stamps())
-    if resume == "auto" and record.came_to_its_end(exp_dir, settings):
+    if resume == "auto" and record.is_finished(exp_dir, settings):
         if first:
             print(f"{exp_dir}: trained to step {options.max_steps} with the same settings before, nothing to do")
-        return exp_dir / "models"
+        return True
     pl.seed_everything(options.seed, verbose=False)
     module = run.module()
     callbacks = run_callbacks(options, exp_dir, progress, run.callbacks())
@@ -105,7 +121,7 @@ def _train(config: Experiment, exp_dir: Path, resume: str, device: str, progress
         if checkpoint:
             record.tell_changes(exp_dir, run.config)
         (exp_dir / record.FINISHED).unlink(missing_ok=True)  # going on from it: it isn't at its end
-        record.write_config(exp_dir, run.config)
+        record.write_config(exp_dir, run.config, run.tables)
         record.write_environment(exp_dir, trainer.world_size, run.summaries())
         print(
             f"{module.model.num_parameters():,} parameters; batch of {run.batch} over {trainer.world_size} process(es),"
@@ -114,9 +130,10 @@ def _train(config: Experiment, exp_dir: Path, resume: str, device: str, progress
             flush=True,
         )
     trainer.fit(module, datamodule=run.data(), ckpt_path=checkpoint, weights_only=True)
-    if trainer.is_global_zero and trainer.global_step >= options.max_steps:
+    finished = trainer.global_step >= options.max_steps
+    if trainer.is_global_zero and finished:
         record.mark_finished(exp_dir, trainer.global_step, settings)
-    return exp_dir / "models"
+    return finished
 
 
 def make_run(config: Experiment, exp_dir: Path, *, fresh: bool) -> Run:

@@ -1,4 +1,4 @@
-"""Every prior on the same codes, with controls, as a table, JSON and a figure."""
+"""Fits every prior to the same codes, with controls, and writes a table, JSON and a figure."""
 
 from __future__ import annotations
 

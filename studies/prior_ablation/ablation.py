@@ -1,8 +1,8 @@
-"""What a learned prior is worth: every prior on the same codes, and the same network on codes of another origin.
+"""Measures what a learned prior is worth: every prior on the same codes, and the same network on codes of other origin.
 
-The controls answer a question that the paper leaves open (arXiv 1711.00937, section 3.3: is the prior trained on codes
-of the encoder, or on codes drawn from the prior?): trained on codes drawn from the uniform prior a network can only
-learn log2 K bits, on codes from the unigram prior only the unigram's entropy.
+The controls answer a question that the paper leaves open (arXiv 1711.00937, section 3.3): is the prior trained on codes
+of the encoder, or on codes drawn from the prior? Trained on codes drawn from the uniform prior, a network can only
+learn log2 K bits. On codes from the unigram prior it can only learn the unigram's entropy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Judges of samples: codes through a codec's decoder to sound or pictures, and those through a classifier of ours."""
+"""Judges of samples: a codec's decoder turns codes into sound or images, and a classifier gives their features."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How much what a prior draws is like what the encoder makes: pairs of neighbouring codes, and features once decoded.
+"""The similarity of a prior's samples to the encoder's codes: pairs of neighbouring codes, and features once decoded.
 
-Two anchors go with every figure: other items of the encoder (the best to hope for), and their codes shuffled over items
-and positions, which keeps how often each is used and nothing else. All sets have the same number of items of the same
-sizes, as both measures depend on that.
+Two references go with every figure: other items of the encoder (the best possible), and their codes shuffled over items
+and positions, which keeps only how often each code is used. All sets have the same number of items of the same sizes,
+because both measures depend on that.
 """
 
 from __future__ import annotations

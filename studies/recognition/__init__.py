@@ -1,1 +1,1 @@
-"""Recognition of words, speakers and classes, by which recipes and studies judge samples."""
+"""Recognition of words, speakers and classes. Recipes and studies use it to judge samples."""

@@ -1,7 +1,7 @@
-"""A small convolutional classifier of pictures or log-mel spectra, trained here and now, and its features.
+"""A small convolutional classifier of images or log-mel spectra, trained on the spot, and its features.
 
-Its features serve distances between sets (`frechet`). They know what this classifier was taught, and
-nothing else; who states such a distance states the classifier, and how often it is right.
+Its features serve for distances between sets (`frechet`). They know only what this classifier was trained on. State the
+classifier and its accuracy with every such distance.
 """
 
 from __future__ import annotations

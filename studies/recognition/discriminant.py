@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.preprocessing import StandardScaler
 
 
 class LinearDiscriminant:
-    """Gaussian classes of equal covariance and equal prior.
+    """Gaussian classes of equal covariance, equally likely however many recordings there are of each.
 
     Args:
         features: `[N, D]`; labels: of each row.
@@ -20,21 +22,25 @@ class LinearDiscriminant:
     """
 
     def __init__(self, features: NDArray[np.float64], labels: Sequence[str], *, shrinkage: float = 0.1) -> None:
-        self.classes = sorted(set(labels))
-        place = np.array([self.classes.index(label) for label in labels])
-        self._shift = features.mean(axis=0)
-        self._scale = features.std(axis=0) + 1e-9
-        x = self._standardised(features)
-        self._means = np.stack([x[place == c].mean(axis=0) for c in range(len(self.classes))])
-        within = x - self._means[place]
-        covariance = within.T @ within / len(x)
-        self._precision = np.linalg.inv((1 - shrinkage) * covariance + shrinkage * np.eye(len(covariance)))
+        self._scaler = StandardScaler().fit(features)
+        covariance = _TowardsIdentity(shrinkage)
+        self._analysis = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=covariance)
+        self._analysis.fit(self._scaler.transform(features), labels)
+        self.classes: list[str] = self._analysis.classes_.tolist()
 
     def predict(self, features: NDArray[np.float64]) -> list[str]:
         """`[N, D]` -> the likeliest class of each row."""
-        offsets = self._standardised(features)[:, None] - self._means  # [N, classes, D]
-        squared = np.einsum("ncd,de,nce->nc", offsets, self._precision, offsets)
-        return [self.classes[c] for c in squared.argmin(axis=1)]
+        posterior = self._analysis.predict_log_proba(self._scaler.transform(features))
+        return [self.classes[c] for c in (posterior - np.log(self._analysis.priors_)).argmax(axis=1)]
 
-    def _standardised(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray((features - self._shift) / self._scale)
+
+class _TowardsIdentity:
+    """scikit-learn's own shrinkage is towards the mean variance within classes, not towards the whole's, which is 1."""
+
+    def __init__(self, shrinkage: float) -> None:
+        self.shrinkage = shrinkage
+
+    def fit(self, features: NDArray[np.float64]) -> None:
+        centred = features - features.mean(axis=0)
+        covariance = centred.T @ centred / len(features)
+        self.covariance_ = (1 - self.shrinkage) * covariance + self.shrinkage * np.eye(len(covariance))

@@ -1,6 +1,6 @@
 """Features of short recordings for recognising digits and speakers: MFCCs, over time and as statistics of the whole.
 
-And the log-mel spectra below them, for classifiers that find their features themselves.
+It also has the log-mel spectra below them, for classifiers that learn their own features.
 """
 
 from __future__ import annotations

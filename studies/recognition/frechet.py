@@ -1,6 +1,6 @@
-"""How far apart two sets of feature vectors are: the Frechet distance of their Gaussians, and a kernel distance.
+"""Distances between two sets of feature vectors: the Frechet distance of their Gaussians, and a kernel distance.
 
-With other features than those of Inception-v3 neither is FID or KID, and figures of different features, or of different
+With other features than those of Inception-v3 these are not FID and KID. Figures of different features, or of different
 numbers of vectors, do not compare.
 """
 

@@ -1,4 +1,4 @@
-"""Encoders: frames per input, causality, and that the stated context is enough."""
+"""Encoders: frames per input and causality; what every kind promises is in test_contract."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ def waveform_encoder():
     return WaveformEncoder(4, channels=8, strides=[2] * 6, kernel_size=4, dilations=[1, 3]).double()
 
 
-def log_mel_encoder(lookahead=1):
+def log_mel_encoder():
     torch.manual_seed(0)
     return LogMelEncoder(
         4,
@@ -24,7 +24,7 @@ def log_mel_encoder(lookahead=1):
         depth=2,
         kernel_size=3,
         expansion=2,
-        lookahead=lookahead,
+        lookahead=1,
     )
 
 
@@ -48,12 +48,3 @@ def test_the_waveform_encoder_is_causal():
     changed[..., 320:] += 1
     same = (encoder(x) == encoder(changed)).all(dim=1)[0]
     assert same.tolist() == [True] * 5 + [False] * 5
-
-
-def test_a_piece_with_the_stated_context_gives_the_frames_of_the_whole():
-    for encoder in (waveform_encoder(), log_mel_encoder().double()):
-        hop, (left, right) = encoder.hop_length, encoder.context_frames
-        x = torch.randn(1, 1, 80 * hop, dtype=torch.float64)
-        start, stop = 50, 60
-        piece = encoder(x[..., (start - left) * hop : (stop + right) * hop])
-        torch.testing.assert_close(piece[..., left : left + stop - start], encoder(x)[..., start:stop])

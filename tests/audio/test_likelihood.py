@@ -13,7 +13,7 @@ def test_softmax_probabilities_sum_to_one_over_all_samples():
     torch.manual_seed(0)
     outputs = torch.randn(1, 1, 256).expand(1, 256, 256)
     every = mulaw_decode(torch.arange(256)).unsqueeze(0)
-    assert (2 ** -MuLawSoftmax(4).bits(outputs, every)).sum().item() == pytest.approx(1.0, abs=1e-5)
+    assert (2 ** -MuLawSoftmax(4, levels=256).bits(outputs, every)).sum().item() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_mixture_probabilities_sum_to_one_over_all_samples():
@@ -27,7 +27,7 @@ def test_mixture_probabilities_sum_to_one_over_all_samples():
 
 
 def test_equal_logits_cost_eight_bits():
-    assert MuLawSoftmax(4).bits(torch.zeros(1, 3, 256), torch.rand(1, 3)).tolist() == [[8.0, 8.0, 8.0]]
+    assert MuLawSoftmax(4, levels=256).bits(torch.zeros(1, 3, 256), torch.rand(1, 3)).tolist() == [[8.0, 8.0, 8.0]]
 
 
 def test_a_logistic_is_the_textbooks():
@@ -44,13 +44,13 @@ def test_a_logistic_is_the_textbooks():
 
 def test_a_narrow_and_distant_logistic_has_finite_bits_and_gradient():
     outputs = torch.tensor([[[0.0, 0.9, -30.0]]], requires_grad=True)
-    bits = LogisticMixture(4, mixtures=1).bits(outputs, torch.tensor([[-0.9]]))
+    bits = LogisticMixture(4, mixtures=1, sample_bits=16).bits(outputs, torch.tensor([[-0.9]]))
     bits.sum().backward()
     assert bits.isfinite().all()
     assert outputs.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("likelihood", [MuLawSoftmax(4), LogisticMixture(4, mixtures=2, sample_bits=8)])
+@pytest.mark.parametrize("likelihood", [MuLawSoftmax(4, levels=256), LogisticMixture(4, mixtures=2, sample_bits=8)])
 def test_samples_follow_the_distribution(likelihood):
     torch.manual_seed(0)
     outputs = torch.randn(1, likelihood.num_outputs)
@@ -63,7 +63,7 @@ def test_samples_follow_the_distribution(likelihood):
 
 def test_the_same_uniform_gives_the_same_sample_in_any_batch():
     torch.manual_seed(0)
-    likelihood = MuLawSoftmax(4)
+    likelihood = MuLawSoftmax(4, levels=256)
     outputs, uniform = torch.randn(5, 256), torch.rand(5, dtype=torch.float64)
     alone = torch.cat([likelihood.sample(outputs[i : i + 1], uniform[i : i + 1]) for i in range(5)])
     assert torch.equal(alone, likelihood.sample(outputs, uniform))

@@ -87,7 +87,7 @@ def test_a_wavenet_is_sampled_with_its_present_weights_in_the_precision_asked_fo
     expected, _ = sampler.sample(sampler.condition(model.quantizer.decode(codes), None), uniforms)
     assert torch.equal(decode(precision="bf16"), expected)
     with torch.no_grad():
-        model.decoder().stack.head[-1].bias[0] += 20
+        model.decoder().stack.output.bias[0] += 20
     assert not torch.equal(decode(), before)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.mark.slow  # compiles the samplers
-def test_each_precision_and_the_plain_sampler_have_a_row(benchmark_module, monkeypatch, tmp_path):
+def test_each_precision_and_the_definition_have_a_row(benchmark_module, monkeypatch, tmp_path):
     module = benchmark_module("wavenet_sampling")
     monkeypatch.setattr(module, "CONFIGS", {"tiny": module.Config("tiny", 1, 16, 16, skip_channels=16)})
     monkeypatch.setattr(module, "CALL_SECONDS", 0.001)
@@ -17,5 +17,6 @@ def test_each_precision_and_the_plain_sampler_have_a_row(benchmark_module, monke
     except SystemExit as stop:  # a machine for which no fast sampler is compiled
         pytest.skip(str(stop))
     rows = json.loads((tmp_path / "out.json").read_text())["rows"]
-    assert [row["name"] for row in rows] == [*module.PRECISIONS, "PyTorch"]
+    streams = [f"{precision}, {module.STREAMS} streams" for precision in module.PRECISIONS]
+    assert [row["name"] for row in rows] == [*module.PRECISIONS, *streams, "PyTorch"]
     assert all(row["samples_per_second"] > 0 for row in rows)

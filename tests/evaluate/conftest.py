@@ -56,7 +56,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, sound: Callable[..., 
     with torch.no_grad():
         # as large as if trained, so that sounds differ in their codes, and codes matter to the decoder
         model.encoder.project.weight.mul_(300)
-        model.decoders["wavenet"].stack.head[-1].weight.mul_(30)
+        model.decoders["wavenet"].stack.output.weight.mul_(30)
         model.quantizer(model.encoder(torch.from_numpy(sound(rate=RATE)).view(1, 1, -1)))  # k-means of the codebook
     model.save_pretrained(folder)
     return folder

@@ -10,6 +10,7 @@ import torch
 from audiovq.audio import load_model
 from audiovq.errors import BadModelError
 from audiovq.image import ImageModelConfig, ImageVQVAE, PixelModel, build_image_model, load_image_model
+from audiovq.image.model import ImageModel
 
 from .conftest import CONV, PIXELCNN, SMALL_ENCODER, VQ, pictures, tiny_model, tiny_tree
 
@@ -22,6 +23,11 @@ LATENTS = [
     {"kind": "categorical", "codes": 2, "codebook_size": 5, "samples": 3},
 ]
 DECODERS = [CONV, PIXELCNN]
+
+
+def test_a_model_without_a_bound_is_refused():
+    with pytest.raises(TypeError, match="abstract"):
+        ImageModel(None, None)
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=["conv", "pixelcnn"])

@@ -31,6 +31,11 @@ def test_bootstrap_interval_is_near_the_normal_one_and_repeatable():
     assert mean_interval(values) == (low, high)
 
 
+def test_interval_of_one_file_is_a_point_and_of_none_is_unknown():
+    assert mean_interval([2.5]) == (2.5, 2.5)
+    assert all(math.isnan(bound) for bound in mean_interval([]))
+
+
 def test_weighted_interval_follows_the_heavy_items():
     low, high = mean_interval([0.0] * 50 + [1.0] * 50, [1.0] * 50 + [99.0] * 50)
     assert 0.95 < low <= 0.99 <= high < 1

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from audiovq.audio import AudioVQVAE
-from audiovq.train.config import load_config
+from audiovq.train.experiment import load_experiment
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_every_override_builds_a_model(document, request):
     overrides = re.findall(r"-o '(model\.quantizer=.*?)'", document)
     assert len(overrides) >= 5
     for override in overrides:
-        config = load_config(request.config.rootpath / "egs/fsdd/vqvae/conf/vqvae.yaml", [override])
+        config = load_experiment(request.config.rootpath / "egs/fsdd/vqvae/conf/vqvae.yaml", [override])
         quantizer = AudioVQVAE.from_config(config.model).quantizer.train()
         for _ in range(quantizer.num_quantizers):
             codes = quantizer(torch.randn(2, config.model.latent_dim, 50)).codes

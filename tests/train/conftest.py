@@ -9,7 +9,8 @@ import soundfile
 from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
-from audiovq.train.config import ExperimentConfig, parse_config
+from audiovq.train.experiment import parse_experiment
+from audiovq.train.speech.config import SpeechExperimentConfig
 
 FRAME = {
     "kind": "frame",
@@ -82,6 +83,6 @@ def tiny_tree(tiny_pack: Path, decoder: str = "fast", **train) -> dict:
     }
 
 
-def tiny_config(tiny_pack: Path, decoder: str = "fast", **train) -> ExperimentConfig:
+def tiny_config(tiny_pack: Path, decoder: str = "fast", **train) -> SpeechExperimentConfig:
     """The same, checked."""
-    return parse_config(tiny_tree(tiny_pack, decoder, **train), "tiny")
+    return parse_experiment(tiny_tree(tiny_pack, decoder, **train), "tiny")

@@ -19,7 +19,7 @@ from audiovq.data.corpus.open import open_corpus
 from audiovq.data.corpus.segments import SegmentBatches
 from audiovq.errors import ConfigError, OutputError
 from audiovq.train import record, run
-from audiovq.train.config import parse_config
+from audiovq.train.experiment import parse_experiment
 from audiovq.train.run import train
 
 from .conftest import tiny_config, tiny_tree
@@ -34,7 +34,7 @@ DRIVER = """
 import hashlib, json, os, sys
 import lightning.pytorch as pl, torch
 from audiovq.train import run
-from audiovq.train.config import load_config
+from audiovq.train.experiment import load_experiment
 
 torch.set_num_threads(1)
 seen = []
@@ -47,7 +47,7 @@ class Note(pl.Callback):
 
 usual = run.run_callbacks
 run.run_callbacks = lambda *arguments: [Note(), *usual(*arguments)]
-run.train(load_config(sys.argv[1]), sys.argv[2], device="cpu")
+run.train(load_experiment(sys.argv[1]), sys.argv[2], device="cpu")
 with open(f"{sys.argv[2]}/rank{os.environ.get('RANK', '0')}.json", "w") as file:
     json.dump(seen, file)
 """
@@ -195,5 +195,5 @@ def test_torchrun_sh_passes_a_clusters_signal_on_and_the_run_is_saved(tiny_pack,
     assert (tmp_path / "exp" / "checkpoints" / f"step{stopped:07d}.ckpt").exists()
     assert not (tmp_path / "exp" / "trained.json").exists()
     assert not pid_file.exists()
-    train(parse_config(tiny_tree(tiny_pack, max_steps=stopped + 1), "x"), tmp_path / "exp", device="cpu")
+    train(parse_experiment(tiny_tree(tiny_pack, max_steps=stopped + 1), "x"), tmp_path / "exp", device="cpu")
     assert json.loads((tmp_path / "exp" / "trained.json").read_text())["step"] == stopped + 1

@@ -12,9 +12,10 @@ import torch
 import yaml
 
 from audiovq.audio import AudioVQVAE
+from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.errors import BadDataError, ConfigError
 from audiovq.train import run
-from audiovq.train.config import parse_config
+from audiovq.train.experiment import parse_experiment
 from audiovq.train.run import train
 
 from .conftest import tiny_config, tiny_tree
@@ -100,6 +101,13 @@ def test_packs_of_another_rate_are_refused(tiny_pack, tmp_path):
         train(config, tmp_path, device="cpu")
 
 
+def test_a_pack_is_opened_once_at_a_start(tiny_pack, tmp_path, monkeypatch):
+    opened, usual = [], PackedCorpus.open
+    monkeypatch.setattr(PackedCorpus, "open", lambda path: opened.append(path) or usual(path))
+    train(tiny_config(tiny_pack, max_steps=1), tmp_path, device="cpu")
+    assert opened == [tiny_pack]
+
+
 def test_a_data_directory_in_place_of_its_pack_trains_the_same(tiny_pack, tmp_path):
     train(tiny_config(tiny_pack), tmp_path / "packed", device="cpu")
     train(tiny_config(tiny_pack.parent / "data"), tmp_path / "direct", device="cpu")
@@ -125,7 +133,7 @@ def test_two_processes_under_torchrun_train_one_model(tiny_pack, tmp_path):
     subprocess.run(
         [sys.executable, *command, *options], check=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
-    train(parse_config(tree, "tiny"), tmp_path / "one", device="cpu")
+    train(parse_experiment(tree, "tiny"), tmp_path / "one", device="cpu")
     one, two = (AudioVQVAE.from_pretrained(tmp_path / run / "models" / "latest") for run in ("one", "two"))
     for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, atol=2e-2, rtol=0.1, msg=name)  # same data, sums in another order

@@ -15,7 +15,6 @@ from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
 from audiovq.audio.mulaw import mulaw_decode, mulaw_encode
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler.definition import start_state
-from audiovq.audio.wavenet_sampler.plain import PlainLoop
 from audiovq.audio.wavenet_sampler.state import SamplerState
 from audiovq.audio.wavenet_sampler.vector_loop import VectorLoop
 
@@ -29,27 +28,17 @@ Array = NDArray[Any]
 class CompiledSampler:
     """A decoder's weights and the compiled loop over them; several threads may use it at a time.
 
-    Args:
-        plain: plain loops instead of vector code, float32 only. They are also taken, with the reason kept in `note`,
-            where the vector code can't be compiled.
-
-    Raises ConfigError for int8 on a processor without instructions for it.
+    Raises ConfigError for int8 on a processor without instructions for it, and whatever numba or LLVM raise on a
+    processor or version that they can't compile the loop for.
     """
 
-    def __init__(self, decoder: WaveNetDecoder, precision: str, identity: str, *, plain: bool = False) -> None:
-        self.identity, self.note = identity, ""
+    def __init__(self, decoder: WaveNetDecoder, precision: str, identity: str) -> None:
+        self.identity = identity
         self.likelihood, self.hop_length = decoder.likelihood, decoder.hop_length
         self._blank = start_state(decoder, 1, identity)
         self._ready: set[int] = set()  # numbers of streams that the loop is compiled for
-        self._loop: VectorLoop | PlainLoop = PlainLoop(decoder) if plain else VectorLoop(decoder, precision)
-        try:
-            self._compile(1)
-        except Exception as error:  # whatever numba or LLVM say of a processor or version they don't suit
-            if plain or precision != "fp32":
-                raise
-            self.note = f"plain loops, as the vector code does not compile ({type(error).__name__})"
-            self._loop = PlainLoop(decoder)
-            self._compile(1)
+        self._loop = VectorLoop(decoder, precision)
+        self._compile(1)
 
     def start(self, batch_size: int) -> SamplerState:
         """The state before the first sample: silence."""

@@ -1,4 +1,4 @@
-"""Plain, readable autoregressive sampler: the definition that the compiled one is tested against.
+"""The definition: a readable autoregressive sampler, against which the compiled one is tested.
 
 Every dilated layer keeps the inputs it will need again in a ring buffer, so that one sample costs one pass over the
 weights ("fast WaveNet", Paine et al. 2016, arXiv 1611.09482). Conditions are projected once a frame. The caller passes

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
+from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax, SampleLikelihood
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler.rows import SIGNED, UNSIGNED
 from audiovq.audio.wavenet_sampler.state import BLOCK, padded, ring_rows
@@ -190,7 +190,7 @@ def pack_weights(decoder: WaveNetDecoder, precision: str) -> PackedWeights:
     """Copy a decoder's weights; `precision`: a key of KINDS."""
     stack, likelihood = decoder.stack, decoder.likelihood
     first = stack.wavenet_layers[0]
-    gate_channels = first.taps.out_features // 2
+    gate_channels = stack.gate_channels
     writer = _Writer(precision)
     condition = _pack_condition(writer, stack)
     layers = _pack_layers(writer, stack)
@@ -214,8 +214,7 @@ def pack_weights(decoder: WaveNetDecoder, precision: str) -> PackedWeights:
 
 def _pack_condition(writer: _Writer, stack: WaveNetStack) -> dict[str, int]:
     """Once a frame: all layers' projections of the condition, with the biases of their taps."""
-    layers = stack.wavenet_layers
-    gate_channels = layers[0].taps.out_features // 2
+    layers, gate_channels = stack.wavenet_layers, stack.gate_channels
     weights_of = [layer.condition.weight for layer in layers if layer.condition is not None]  # a decoder has all
     projections = [_gate_order(_numpy(weight), gate_channels) for weight in weights_of]
     joined = np.concatenate(projections)
@@ -228,8 +227,8 @@ def _pack_condition(writer: _Writer, stack: WaveNetStack) -> dict[str, int]:
 
 def _pack_layers(writer: _Writer, stack: WaveNetStack) -> Array:
     """The table of layers."""
-    layers, channels = stack.wavenet_layers, stack.channels
-    gate_channels, past_taps = layers[0].taps.out_features // 2, layers[0].kernel_size - 1
+    layers, channels, gate_channels = stack.wavenet_layers, stack.channels, stack.gate_channels
+    past_taps = layers[0].kernel_size - 1
     table = np.zeros((len(layers), PAST + 2 * past_taps), np.int64)
     first = 0
     for entry, layer in zip(table, layers, strict=True):
@@ -258,15 +257,15 @@ def _pack_head(writer: _Writer, stack: WaveNetStack, num_outputs: int) -> dict[s
     offsets = {}
     for name, layer, matrix, fill, zero in (
         ("skip", stack.skip, skips, 0.0, SIGNED),
-        ("hidden", stack.head[1], _pad(_numpy(stack.head[1].weight), width, width), 0.0, UNSIGNED),
-        ("output", stack.head[3], _pad(_numpy(stack.head[3].weight), outputs, width), NEVER, UNSIGNED),
+        ("hidden", stack.hidden, _pad(_numpy(stack.hidden.weight), width, width), 0.0, UNSIGNED),
+        ("output", stack.output, _pad(_numpy(stack.output.weight), outputs, width), NEVER, UNSIGNED),
     ):
         offsets[name], offsets[f"{name}_consts"] = writer.matrix(matrix, zero)
         offsets[f"{name}_bias"] = writer.floats(_pad(_numpy(layer.bias), len(matrix), fill=fill))
     return offsets
 
 
-def _pack_inputs(likelihood: MuLawSoftmax | LogisticMixture, channels: int) -> Array:
+def _pack_inputs(likelihood: SampleLikelihood, channels: int) -> Array:
     if isinstance(likelihood, MuLawSoftmax):
         rows = _numpy(likelihood.embedding.weight)
     else:

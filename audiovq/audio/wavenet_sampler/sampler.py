@@ -27,10 +27,12 @@ class WaveNetSampler:
     Args:
         decoder: the WaveNet; its weights are copied, later changes to them are not seen.
         precision: of the weights in the loop, one of PRECISIONS; fp32 is exact.
-        backend: "numba" (compiled, on the CPU), "torch" (the plain sampler, on the decoder's device), or "auto".
+        backend: "numba" (the compiled loop, on the CPU), "torch" (the definition, on the decoder's device), or "auto":
+            numba, and torch where the loop does not compile.
 
     Attributes:
-        backend_reason: why the compiled loop, or its vector code, is not in use; "" where it is.
+        backend: what is in use: "numba" or "torch".
+        backend_reason: why the compiled loop is not in use; "" where it is.
 
     Raises ConfigError for a precision that this machine can't offer.
     """
@@ -58,15 +60,11 @@ class WaveNetSampler:
                 why = f"{type(error).__name__}: {error}".splitlines()[0]
         if self._compiled is None and precision != "fp32":
             raise ConfigError(f"precision {precision} needs the compiled sampler ({why}); choose fp32")
-        self.backend_reason = why if self._compiled is None else self._compiled.note
+        self.backend = "torch" if self._compiled is None else "numba"
+        self.backend_reason = why if self._compiled is None else ""
         if self.backend_reason and backend == "auto":
             _warn_once(f"the WaveNet sampler is slower here than it could be: {self.backend_reason}")
         self._blank = self.start(1)
-
-    @property
-    def backend(self) -> str:
-        """What is in use: "numba" or "torch"."""
-        return "torch" if self._compiled is None else "numba"
 
     def condition(self, z_q: Tensor, speaker: Tensor | None = None) -> Tensor:
         """z_q: `[B, D, F]`, speaker vector: `[B, S]` -> `[B, F, C]` as `WaveNetDecoder.condition` gives it."""

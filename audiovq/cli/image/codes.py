@@ -1,4 +1,4 @@
-"""`audiovq image encode` and `decode`: pictures to `.codes` files or an array of codes, and back."""
+"""`audiovq image encode` and `decode`: images to `.codes` files or an array of codes, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audiovq image`: what its commands are; each has a file of its own."""
+"""The `audiovq image` group: its commands are listed here, and each has a file of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `audiovq image` takes for pictures: files, folder trees, packs and arrays, each picture with a name."""
+"""The inputs of `audiovq image`: files, folder trees, packs and arrays. Each image has a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audiovq image pack`: pictures of any source in one array, for training and evaluation."""
+"""`audiovq image pack`: images of any source in one array, for training and evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audiovq image reconstruct`: encode and decode at once, and a sheet of originals beside what became of them."""
+"""`audiovq image reconstruct`: encode and decode in one go, and a sheet of originals beside reconstructions."""
 
 from __future__ import annotations
 

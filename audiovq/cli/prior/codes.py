@@ -1,4 +1,4 @@
-"""What the commands of `audiovq prior` share: reading codes, labels, and what the options say about arrays."""
+"""Functions that the commands of `audiovq prior` share: they read codes and labels, and the options on arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from audiovq.errors import BadDataError
+from audiovq.data.tables import read_pairs
 
 if TYPE_CHECKING:
     from audiovq.prior import CodeSpec, Prior
@@ -61,15 +61,7 @@ def given_spec(codec: str | None, sizes: str | None, frame_rate: float | None, l
 
 def read_labels(path: Path | None) -> dict[str, str] | None:
     """`<item> <label>` lines; BadDataError that names file and line."""
-    if path is None:
-        return None
-    if not path.is_file():
-        raise BadDataError(f"{path}: no such file; give lines of <item> <label>")
-    lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    for number, words in enumerate(lines, start=1):
-        if len(words) != 2:
-            raise BadDataError(f"{path}:{number}: wanted <item> <label>")
-    return {name: label.strip() for name, label in lines}
+    return None if path is None else read_pairs(path, "<item> <label>").values
 
 
 def read_like(

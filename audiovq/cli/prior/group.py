@@ -1,4 +1,4 @@
-"""`audiovq prior`: fit a model of codes, score codes with it; and where its other commands are."""
+"""The `audiovq prior` group: `fit` and `score` are here; the other commands are imported."""
 
 from __future__ import annotations
 

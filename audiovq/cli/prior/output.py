@@ -1,4 +1,4 @@
-"""What `audiovq prior sample` leaves behind: codes, and how they sound or look."""
+"""The outputs of `audiovq prior sample`: codes, and the sound or images they decode to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audiovq prior sample`: codes that nobody spoke or saw, and how they sound or look."""
+"""`audiovq prior sample`: draw new codes from a prior, and decode them to sound or images."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What commands share: options, batches of files, progress, messages, Kaldi archives."""
+"""Functions that commands share: options, batches of files, progress, messages, Kaldi archives."""

@@ -1,4 +1,4 @@
-"""`encode` and `decode` on Kaldi's terms: `scp:` and `ark:` in place of files, utterances in place of names."""
+"""`encode` and `decode` with Kaldi's specifiers: `scp:` and `ark:` in place of files, utterances in place of names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from audiovq.cli.shared.progress import Progress
 from audiovq.data.files import open_output
 from audiovq.data.kaldi.archives import Specifier, read_archive, read_scp
 from audiovq.data.kaldi.recording import as_waveform, read_recording
-from audiovq.data.kaldi.tables import read_table, write_table
 from audiovq.data.kaldi.utterance import cut_problem, parse_cut
+from audiovq.data.tables import read_pairs, read_table, write_table
 from audiovq.errors import BadDataError, OutputError
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def specifier(text: str) -> Specifier | None:
 
 def read_map(path: Path | None) -> dict[str, str]:
     """A file such as utt2spk as {id: value}; empty without one."""
-    if path is None:
-        return {}
-    return {key: row.value for key, row in read_scp(str(path)).rows.items()}
+    return {} if path is None else read_pairs(path).values
 
 
 def encode_entries(
@@ -154,7 +152,7 @@ def _sounds(source: Specifier, segments: Path | None) -> tuple[Iterator[Entry], 
         return (Entry(key, lambda key=key, value=value: as_waveform(value, key)) for key, value in sounds), None
     if source.ark is not None:
         raise click.UsageError("read from ark:FILE or from scp:FILE, not from both")
-    wavs = {key: row.value for key, row in read_scp(source.scp).rows.items()}
+    wavs = read_scp(source.scp).values
     places: dict[str, tuple[str, float, float | None]] = {u: (u, 0.0, None) for u in wavs}
     if segments is not None:
         places = _cuts(segments, wavs)

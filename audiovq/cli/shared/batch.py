@@ -1,4 +1,4 @@
-"""One file, a directory tree mirrored into another, or a pipe: what `encode` and `decode` work through."""
+"""The inputs of `encode` and `decode`: one file, a directory tree that is mirrored into another, or a pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, spelled and explained once."""
+"""Options that several commands share, with one spelling and one help text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, none in a pipe; they show samples per second, of a channel at the model's rate."""
+"""Progress bars on a terminal, none in a pipe. They show samples per second of one channel at the model's rate."""
 
 from __future__ import annotations
 

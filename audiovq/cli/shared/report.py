@@ -1,4 +1,4 @@
-"""The lines that commands print on stderr: errors, warnings, and what became of each file."""
+"""The lines that commands print on stderr: errors, warnings, and the result for each file."""
 
 from __future__ import annotations
 

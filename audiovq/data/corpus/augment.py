@@ -1,7 +1,7 @@
-"""What may be done to a training segment, so that a codec meets more than clean speech: noise, narrow bands, rooms.
+"""Augmentation of training segments, so that a codec learns more than clean speech: noise, narrow bands, rooms.
 
-The segment so changed is input and target alike: a codec gives back what it hears. Every draw comes from the generator
-that is passed in.
+The changed segment is input and target alike, because a codec gives back what it is given. Every draw comes from the
+generator that is passed in.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Noise:
         snr_db: range of the ratio of the segment's power to the noise's.
     """
 
-    share: float
-    snr_db: tuple[float, float]
+    share: float = 0.2
+    snr_db: tuple[float, float] = (5.0, 30.0)
 
     def __call__(self, samples: Waveform, sample_rate: int, generator: np.random.Generator) -> Waveform:
         """samples `[T]` with noise."""
@@ -47,8 +47,8 @@ class BandLimit:
         cutoff_hz: range of the frequency.
     """
 
-    share: float
-    cutoff_hz: tuple[float, float]
+    share: float = 0.1
+    cutoff_hz: tuple[float, float] = (3400.0, 7000.0)
 
     def __call__(self, samples: Waveform, sample_rate: int, generator: np.random.Generator) -> Waveform:
         """samples `[T]` under the frequency drawn."""
@@ -66,9 +66,9 @@ class Room:
         direct_db: range of the ratio of the direct sound's energy to the tail's.
     """
 
-    share: float
-    rt60_seconds: tuple[float, float]
-    direct_db: tuple[float, float]
+    share: float = 0.2
+    rt60_seconds: tuple[float, float] = (0.1, 0.5)
+    direct_db: tuple[float, float] = (0.0, 10.0)
 
     def __call__(self, samples: Waveform, sample_rate: int, generator: np.random.Generator) -> Waveform:
         """samples `[T]` in the room, at their own power."""

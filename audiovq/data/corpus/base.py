@@ -1,6 +1,6 @@
-"""What training draws from: utterances of known length of which any part can be read, packed or as the files lie.
+"""The contract of a corpus: utterances of known length, any part of which can be read, from a pack or from audio files.
 
-A packed corpus is the fast one. A data directory does as well, where packing is not worth it or there is no room.
+A packed corpus is fast. A data directory also works, where packing is not worth it or there is no room.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ class Corpus(ABC):
         path: where it lies.
         sample_rate: Hz, of everything that is read.
         dropped: utterances left out, and why.
+        input_hash: changes when it is made anew from something else.
     """
 
     path: Path
     sample_rate: int
     dropped: dict[str, str]
+    input_hash: str
 
     @property
     @abstractmethod

@@ -1,11 +1,12 @@
-"""A data directory that training reads as it lies: seeking in the files, mixing down and resampling on the fly.
+"""A data directory that training reads directly: it seeks in the files, mixes down and resamples for each segment.
 
-Gives the same utterances and the same sound as its pack (made without trimming), but each read costs a decoder's start
-and a resampling; `benchmarks/data_reading.py` measures how much.
+It gives the same utterances and the same sound as its pack (made without trimming), but each read costs the start of a
+decoder and a resampling. `benchmarks/data_reading.py` measures how much.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,8 @@ class DirectCorpus(Corpus):
         self.path = Path(path)
         self.sample_rate = sample_rate
         self.dropped: dict[str, str] = {}
+        files = [self.path / name for name in ("wav.scp", "segments", "utt2spk")]
+        self.input_hash = hashlib.sha256(b"".join(f.read_bytes() for f in files if f.is_file())).hexdigest()
         self._utterances: list[DirectUtterance] = []
         sounds: dict[str, Sound] = {}
         for u in tqdm(DataDir.read(path).utterances, desc=f"open {self.path.name}", unit="utt", disable=None, delay=2):

@@ -1,4 +1,4 @@
-"""Opening a corpus, whichever form it has."""
+"""Opens a corpus: a pack or a data directory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Packing: the utterances of a data directory resampled, mixed down and trimmed once, so that training can map them.
+"""Packing: resamples, mixes down and trims the utterances of a data directory once, so that training can map them.
 
 A random second read from the pack costs a small fraction of seeking in a 48 kHz flac and resampling it
-(`benchmarks/data_reading.py`). The files are described in `audiovq.data.corpus.packed`.
+(`benchmarks/data_reading.py`). `audiovq.data.corpus.packed` describes the files.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from audiovq.data.audio import resample, to_int16
 from audiovq.data.corpus.base import MIN_SECONDS, Corpus
 from audiovq.data.corpus.packed import VERSION, PackedCorpus, PackWriter, read_index, remove_notes
 from audiovq.data.corpus.trim import TRIM_MARGIN, trim_range
+from audiovq.data.files import replace_folder
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError, OutputError
@@ -127,14 +128,9 @@ def _fill(
 
 
 def _replace(out_dir: Path, temporary: Path) -> None:
-    """Put the finished pack in its place; at no moment does part of one stand there."""
+    """Put the finished pack in its place."""
     remove_notes(temporary)
-    old = out_dir.with_name(f".{out_dir.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out_dir.exists():
-        os.replace(out_dir, old)
-    os.replace(temporary, out_dir)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(out_dir, temporary)
 
 
 def _prepare(

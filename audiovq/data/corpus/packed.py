@@ -1,7 +1,8 @@
 """A packed corpus on disk: utterances as one channel of 16-bit samples, in shards that are memory-mapped.
 
-`shard-0000.i16` and on hold the samples (little-endian), `index.tsv` says where each utterance lies (utterance,
-speaker, shard, offset, samples), `index.json` the rate, the options, a hash of the input, and what was dropped.
+The shards `shard-0000.i16` and so on hold the samples (little-endian). `index.tsv` says where each utterance lies
+(utterance, speaker, shard, offset, samples). `index.json` has the rate, the options, a hash of the input, and what was
+dropped.
 """
 
 from __future__ import annotations

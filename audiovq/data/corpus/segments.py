@@ -1,7 +1,7 @@
 """Random training segments out of corpora, as a pure function of (seed, step, rank).
 
-Nothing is shuffled or remembered: a run that resumes at step n, or runs on another number of ranks or workers, sees
-exactly the batches that an uninterrupted one sees.
+Nothing is shuffled or remembered. A run that resumes at step n, or runs on another number of ranks or workers, sees
+exactly the batches of an uninterrupted one.
 """
 
 from __future__ import annotations

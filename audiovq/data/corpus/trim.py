@@ -1,4 +1,4 @@
-"""Where an utterance begins and ends in its silence, by energy."""
+"""Finds where an utterance begins and ends within its silence, by energy."""
 
 from __future__ import annotations
 

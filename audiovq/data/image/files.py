@@ -1,7 +1,7 @@
-"""Reading one picture file (PNG, JPEG, WebP) into an array, and whether its format lost anything.
+"""Reads one image file (PNG, JPEG, WebP) into an array, and says whether its format is lossy.
 
-Pixels become RGB: grey ones three equal channels, palettes and CMYK by Pillow's rules. Transparency is dropped, and the
-orientation that a camera notes beside the pixels is not applied (torchvision does neither).
+Pixels become RGB: grey ones get three equal channels, palettes and CMYK follow Pillow's rules. Transparency is dropped,
+and the orientation that a camera notes beside the pixels is not applied (torchvision does neither).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pictures for training and evaluation: `open_images` takes whatever holds them, `pack_images` leaves a pack on disk.
+"""Images for training and evaluation: `open_images` reads any source, `pack_images` writes a pack to disk.
 
-A pack is mapped, a folder of files decoded anew each time it is opened, all of it into memory: pack what is large or
-read more than once.
+A pack is mapped. A folder of files is decoded into memory each time it is opened, so pack what is large or read more
+than once.
 """
 
 from __future__ import annotations

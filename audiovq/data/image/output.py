@@ -1,4 +1,4 @@
-"""Pictures into PNG files, one by one or many on a sheet."""
+"""Writes images to PNG files, one by one or many on a sheet."""
 
 from __future__ import annotations
 

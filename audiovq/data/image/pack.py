@@ -1,7 +1,7 @@
-"""Packed pictures on disk: all of one size in one array that is memory-mapped, with names, classes and what made them.
+"""Packed images on disk: one memory-mapped array of images of one size, with names, classes and the options used.
 
-`images.npy` is uint8 `[N, C, H, W]`, `index.tsv` has a line for each picture (name, class or nothing), `meta.json` the
-rest.
+`images.npy` is uint8 `[N, C, H, W]`, `index.tsv` has a line for each image (name, class or nothing), and `meta.json`
+has the rest.
 """
 
 from __future__ import annotations

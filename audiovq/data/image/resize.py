@@ -1,4 +1,4 @@
-"""Making pictures N x N: what part of them is kept, and how pixels are averaged."""
+"""Makes images N x N: which part is kept, and how pixels are averaged."""
 
 from __future__ import annotations
 

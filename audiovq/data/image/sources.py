@@ -1,6 +1,6 @@
-"""Where pictures come from: folders of files, arrays, the official CIFAR-10 files, packs. All are read lazily.
+"""Sources of images: folders of files, arrays, the official CIFAR-10 files, packs. All are read lazily.
 
-A source yields pictures by number, so that any of them can be limited, resized and packed in the same way.
+A source yields images by number, so that any of them can be limited, resized and packed in the same way.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PIL import Image
 from audiovq.data.image.files import SUFFIXES, open_rgb, to_array
 from audiovq.data.image.pack import ImagePack, Picture, read_meta
 from audiovq.data.image.resize import Resize, resize
+from audiovq.data.tables import read_pairs
 from audiovq.errors import BadDataError
 
 SourceFormat = Literal["auto", "folder", "array", "cifar10", "pack"]
@@ -131,19 +132,12 @@ class ArraySource:
 
 def read_labels(path: str | Path) -> dict[str, str]:
     """The first two fields of each line, by tabs where there are any, else by white space."""
-    labels = {}
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadDataError(f"{path}: can't be read ({error})") from None
-    for number, line in enumerate(lines, start=1):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if not fields:
-            continue
-        if len(fields) < 2 or not fields[0] or not fields[1]:
-            raise BadDataError(f"{path}:{number}: has no file name and class; write them with a tab between")
-        labels[fields[0]] = fields[1]
-    return labels
+    return read_pairs(path, "<file name> <class>", split=_first_fields).values
+
+
+def _first_fields(line: str) -> tuple[str, str]:
+    name, label, *_ = *(line.split("\t") if "\t" in line else line.split()), "", ""
+    return name, label
 
 
 def _look_up(names: Sequence[str], labels: dict[str, str], where: Path) -> list[str]:

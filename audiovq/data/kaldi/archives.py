@@ -1,7 +1,7 @@
 """Kaldi's archives through kaldiio (the `kaldi` extra): `ark:` and `scp:` specifiers, entries in and out.
 
-Only the value of one entry is left to kaldiio: what opens files, runs commands and takes ids apart is here, so that an
-exit status counts, a repeated id is refused, and no entry is unpickled.
+kaldiio parses only the value of one entry. This module opens files, runs commands and splits off ids, so that an exit
+status counts, a repeated id is refused, and no entry is unpickled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.data.files import atomic_output
-from audiovq.data.kaldi.tables import UNSORTED, Table, parse_table, read_table
+from audiovq.data.tables import Table, read_pairs
 from audiovq.errors import BadDataError, OutputError
 
 _PLACE = re.compile(r"(.+):([0-9]+)")
@@ -116,18 +116,7 @@ def _read_id(file: io.BufferedReader, path: str) -> str:
 
 def read_scp(path: str) -> Table:
     """An scp file, in its own order; `-` is standard input. Raises BadDataError that names file and line."""
-    if path == "-":
-        table = parse_table(Path("<stdin>"), sys.stdin.buffer.read())
-    elif Path(path).is_file():
-        table = read_table(Path(path))
-    else:
-        raise BadDataError(f"{path}: no such file; check the name")
-    for problem in table.problems:
-        if not problem.endswith(UNSORTED):
-            raise BadDataError(problem)
-    if not table.rows:
-        raise BadDataError(f"{path}: lists nothing; write <id> <file> lines")
-    return table
+    return read_pairs(path, "<id> <file>", strict=True)
 
 
 class ArchiveWriter:

@@ -1,7 +1,7 @@
-"""What makes a Kaldi data directory sound: that its tables agree, and that its audio is there and as they say.
+"""Checks of a Kaldi data directory: its tables must agree, and its audio must exist and match them.
 
-Kaldi's own validator never opens the audio and passes malformed lines, and the libraries take the last of two equal
-ids. Every check here notes `file:line: what is wrong` in the table that the line is in.
+Kaldi's own validator never opens the audio and passes malformed lines, and the libraries silently take the last of two
+equal ids. Every check here notes `file:line: what is wrong` in the table that the line is in.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from audiovq.data.kaldi.recording import Sound, check_recording, sample_range
-from audiovq.data.kaldi.tables import BLANKS, Table, keys_of
+from audiovq.data.kaldi.tables import keys_of
 from audiovq.data.kaldi.utterance import Utterance, cut_problem
+from audiovq.data.tables import BLANKS, Table
 from audiovq.errors import AudioVQError
 
 REQUIRED = ("wav.scp", "utt2spk", "spk2utt")

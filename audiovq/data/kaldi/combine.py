@@ -1,4 +1,4 @@
-"""Several data directories as one, as Kaldi's combine_data.sh makes it; what they disagree on is an error."""
+"""Joins data directories into one, as Kaldi's combine_data.sh does. If they contradict each other, that is an error."""
 
 from __future__ import annotations
 

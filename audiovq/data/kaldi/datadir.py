@@ -1,7 +1,7 @@
-"""Kaldi data directories: `wav.scp` with `segments`, `utt2spk`, `spk2utt`, `text`, `spk2gender` and tables beside them.
+"""Kaldi data directories: `wav.scp` with `segments`, `utt2spk`, `spk2utt`, `text`, `spk2gender` and further tables.
 
-Read strictly: what is wrong is a BadDataError that names file and line (`checks` says what is checked).
-Written sorted bytewise (LC_ALL=C) whatever the locale, each file whole or not at all.
+Reading is strict: a mistake raises BadDataError with file and line (`checks` says what is checked). Writing sorts
+bytewise (LC_ALL=C) whatever the locale, and each file appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiovq.data.kaldi.checks import check_audio, check_tables
-from audiovq.data.kaldi.tables import Keys, Table, keys_of, read_tables, write_table
+from audiovq.data.kaldi.tables import Keys, keys_of, read_tables
 from audiovq.data.kaldi.utterance import Utterance, parse_cut, segment_value
+from audiovq.data.tables import Table, write_table
 from audiovq.errors import BadDataError
 
 _OWN = ("wav.scp", "segments", "utt2spk", "spk2utt", "text", "spk2gender")  # what `Utterance` and `DataDir` spell out

@@ -1,7 +1,7 @@
-"""Mending a data directory in place, as Kaldi's fix_data_dir.sh does, but saying what it drops and why.
+"""Mends a data directory in place, as Kaldi's fix_data_dir.sh does, and says what it drops and why.
 
-Files are sorted, line ends and blanks made Kaldi's, `spk2utt` made anew; an utterance that is not in every file, or not
-usable in one, is left out of all.
+It sorts files, converts line ends and blanks to Kaldi's, and writes a new `spk2utt`. An utterance that is missing or
+unusable in one file is left out of all.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 
 from audiovq.data.kaldi.checks import check_audio, number_of
 from audiovq.data.kaldi.datadir import DataDir, assemble
-from audiovq.data.kaldi.tables import BLANKS, Row, Table, keys_of, read_tables, table_text
+from audiovq.data.kaldi.tables import keys_of, read_tables
 from audiovq.data.kaldi.utterance import cut_problem, parse_cut
+from audiovq.data.tables import BLANKS, Row, Table, table_text
 from audiovq.errors import BadDataError
 
 BACKUP = ".backup"

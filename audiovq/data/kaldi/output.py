@@ -1,4 +1,4 @@
-"""Writing a data directory as a command's output: whole, and over nothing but another data directory."""
+"""Writes a data directory as a command's output: whole, and over nothing but another data directory."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The recordings that a `wav.scp` names: a path, a command that ends in `|`, or a place in an archive (`wav.ark:12`).
 
-All come as float32 `[C, T]` with full scale at 1, whatever they are stored as.
+All are read as float32 `[C, T]` with full scale at 1, whatever their format.
 """
 
 from __future__ import annotations

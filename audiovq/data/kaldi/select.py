@@ -1,4 +1,4 @@
-"""Parts of a data directory: subsets of its utterances, and its split into equal jobs, as Kaldi's scripts make them.
+"""Parts of a data directory: subsets of its utterances, and a split into equal jobs, as Kaldi's scripts make them.
 
 Everything here is a pure function of the data: no random numbers, no locale, the same result on every machine.
 """
@@ -16,8 +16,8 @@ from typing import TypeVar
 from audiovq.data.kaldi.checks import number_of
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.recording import sound_of
-from audiovq.data.kaldi.tables import BLANKS
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.data.tables import BLANKS
 from audiovq.errors import BadDataError
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from audiovq.data.audio import resample
 from audiovq.data.kaldi.recording import is_pipe, read_recording
-from audiovq.data.kaldi.tables import BLANKS
+from audiovq.data.tables import BLANKS
 from audiovq.errors import BadAudioError
 
 

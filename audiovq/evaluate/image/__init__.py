@@ -1,1 +1,1 @@
-"""What an image model is worth: likelihood, collapse, formats beside it, samples."""
+"""Evaluation of image models: likelihood, collapse, other image formats, samples."""

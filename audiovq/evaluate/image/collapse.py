@@ -1,8 +1,8 @@
-"""Whether an image model uses its latents: what an image costs given another image's, less what it costs given its own.
+"""Tests whether an image model uses its latents: the extra bits of an image given the latents of another image.
 
-A powerful decoder can ignore z, and neither the KL term nor the perplexity of codes tells: a VQ-VAE under the uniform
-prior pays log2 K a code for codes that nobody reads. With shuffled latents -log2 p(x | z) stays as it is if z is
-ignored, and rises by what z told about x if it is not.
+A powerful decoder can ignore z. Neither the KL term nor the perplexity of codes shows this, because a VQ-VAE under the
+uniform prior pays log2 K for codes that its decoder may ignore. With shuffled latents -log2 p(x | z) stays the same if
+z is ignored, and otherwise rises by what z told about x.
 """
 
 from __future__ import annotations

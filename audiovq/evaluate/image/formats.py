@@ -1,4 +1,4 @@
-"""How near a picture comes to its original, and what PNG, JPEG and WebP make of as many bytes.
+"""The distance of an image to its original, and what PNG, JPEG and WebP achieve with the same number of bytes.
 
 The files are Pillow's, without metadata and with the options that make them small: optimised Huffman tables for JPEG,
 the slowest method for WebP.

@@ -1,7 +1,7 @@
-"""Bits per dimension of an image model, term by term: what its latents cost, what the image costs given them.
+"""Bits per dimension of an image model, term by term: the cost of its latents, and of the image given them.
 
-A VQ-VAE's figure means nothing without its prior: 8 x 8 x 10 codes of 512 cost 1.88 bits/dim under the uniform one.
-So the terms are given apart, and a fitted prior can take the uniform one's place; the first term stays as it is.
+The figure of a VQ-VAE means nothing without its prior: 8 x 8 x 10 codes of 512 cost 1.88 bits/dim under the uniform
+one. So the terms are reported apart, and a fitted prior can replace the uniform one; the other term stays as it is.
 """
 
 from __future__ import annotations

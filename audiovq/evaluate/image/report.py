@@ -1,4 +1,4 @@
-"""The report on a codec of pictures: its sizes and scores beside those of other formats, as a table and as JSON."""
+"""The report on an image codec: its sizes and scores beside those of other formats, as a table and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that nobody took: latents drawn from a prior, fitted or the one of training, and what they decode to."""
+"""Sampled images: latents drawn from a prior (a fitted one, or that of training) and decoded."""
 
 from __future__ import annotations
 

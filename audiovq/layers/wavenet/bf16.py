@@ -2,7 +2,7 @@
 
 Where a CPU has matrix instructions for bfloat16, the products are a small part of a training step; the rest is reading
 and writing what stands between them. Here a layer passes over that twice forwards and twice backwards. The numbers are
-those of the plain layers under autocast up to bfloat16's rounding.
+those of the layers in `stack` under autocast up to bfloat16's rounding.
 """
 
 from collections.abc import Callable, Sequence

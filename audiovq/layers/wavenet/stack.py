@@ -86,16 +86,15 @@ class WaveNetStack(nn.Module):
         super().__init__()
         if not dilations:
             raise ValueError("a WaveNet stack needs at least one dilation")
-        self.channels = channels
+        self.channels, self.gate_channels = channels, gate_channels
         self.receptive_field = (kernel_size - 1) * sum(dilations) + 1
         self.layers = nn.ModuleList(
             WaveNetLayer(channels, gate_channels, kernel_size, d, condition_dim, last=i == len(dilations) - 1)
             for i, d in enumerate(dilations)
         )
         self.skip = nn.Linear(len(dilations) * gate_channels, skip_channels)  # the sum of the layers' skip projections
-        self.head = nn.Sequential(
-            nn.ReLU(), nn.Linear(skip_channels, skip_channels), nn.ReLU(), nn.Linear(skip_channels, out_channels)
-        )
+        self.hidden = nn.Linear(skip_channels, skip_channels)
+        self.output = nn.Linear(skip_channels, out_channels)
 
     @property
     def wavenet_layers(self) -> list[WaveNetLayer]:
@@ -104,21 +103,26 @@ class WaveNetStack(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """x: `[B, T, channels]`, condition: `[B, F, D]` with T a multiple of F -> `[B, T, out_channels]`."""
-        if (
-            x.device.type == "cpu"
-            and torch.is_autocast_enabled("cpu")
-            and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        ):
-            return self.head(self._skips_in_bfloat16(x, condition))
+        bfloat16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        if bfloat16 and x.device.type == "cpu":
+            return self.head(self.skips_in_bfloat16(x, condition))
+        return self.head(self.skips(x, condition))
+
+    def skips(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """All layers: x and condition as in `forward` -> the sum of their skip projections `[B, T, skip_channels]`."""
         gated = []
         for layer in self.wavenet_layers:
             x, g = layer(x, condition)
             gated.append(g)
-        return self.head(self.skip(torch.cat(gated, dim=-1)))
+        return self.skip(torch.cat(gated, dim=-1))
+
+    def head(self, skips: Tensor) -> Tensor:
+        """The two layers after the skips: `[..., skip_channels]` -> `[..., out_channels]`."""
+        return self.output(F.relu(self.hidden(F.relu(skips))))
 
     @torch.autocast("cpu", enabled=False)
-    def _skips_in_bfloat16(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """The sum of skips `[B, T, skip_channels]` in bfloat16, by loops that are fused for a CPU."""
+    def skips_in_bfloat16(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """`skips` in bfloat16, by loops that are fused for a CPU."""
         from audiovq.layers.wavenet.bf16 import GatedLayers  # compiles, so only where it is used
 
         layers = self.wavenet_layers
@@ -127,8 +131,7 @@ class WaveNetStack(nn.Module):
         if condition is not None:
             projected = [layer.project_condition(condition.float()) for layer in layers]
             offsets = [a + b for a, b in zip(offsets, projected, strict=True) if b is not None]
-        gate_channels = layers[0].taps.out_features // 2
-        residual = x.new_zeros(0, self.channels, gate_channels)
+        residual = x.new_zeros(0, self.channels, self.gate_channels)
         residual_bias = x.new_zeros(0, self.channels)
         if residuals:
             residual = torch.stack([r.weight for r in residuals]) * RESIDUAL_SCALE
@@ -137,7 +140,7 @@ class WaveNetStack(nn.Module):
             x.bfloat16(),
             torch.stack(offsets),
             torch.stack([layer.taps.weight for layer in layers]).bfloat16(),
-            self.skip.weight.unflatten(1, (len(layers), gate_channels)).transpose(0, 1).bfloat16(),
+            self.skip.weight.unflatten(1, (len(layers), self.gate_channels)).transpose(0, 1).bfloat16(),
             residual.bfloat16(),
             residual_bias,
             [layer.dilation for layer in layers],

@@ -5,17 +5,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from audiovq.data.image.open import open_images, spread
 from audiovq.errors import BadDataError, ConfigError
 from audiovq.image.config import CodesConfig, ImageModelConfig
-from audiovq.train.image.config import ImageDataConfig, ImageExperimentConfig
+from audiovq.train.image.config import ImageDataConfig
 
 Batch = dict[str, Tensor]
 
@@ -112,33 +111,9 @@ def as_tensor(grids: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(grids if grids.dtype == np.uint8 else grids.astype(np.int64)))
 
 
-class ImageData(pl.LightningDataModule):
-    """Training batches from the step the trainer stands at, and fixed validation images."""
-
-    def __init__(self, config: ImageExperimentConfig) -> None:
-        super().__init__()
-        self.config = config
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Batches from `trainer.global_step` on."""
-        trainer, data = self.trainer, self.config.data
-        batches = ImageBatches(
-            open_grids(data.root / data.train, self.config.model),
-            data,
-            seed=self.config.train.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-            start_step=trainer.global_step if trainer else 0,
-        )
-        return DataLoader(batches, batch_size=None)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The same images at every validation; the last batch may be short."""
-        data = self.config.data
-        grids = open_grids(data.root / data.valid, self.config.model)
-        chosen = spread(len(grids), data.valid_images)
-        batches = [
-            {"images": as_tensor(np.stack([grids[i] for i in chosen[k : k + data.batch_size]]))}
-            for k in range(0, len(chosen), data.batch_size)
-        ]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+def validation_images(grids: NDArray[Any], config: ImageDataConfig) -> list[Batch]:
+    """The same images at every validation, in batches; the last may be smaller."""
+    chosen, size = spread(len(grids), config.valid_images), config.batch_size
+    return [
+        {"images": as_tensor(np.stack([grids[i] for i in chosen[k : k + size]]))} for k in range(0, len(chosen), size)
+    ]

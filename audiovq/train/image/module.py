@@ -25,7 +25,7 @@ class ImageModule(OptimizedModule):
         """One batch -> loss."""
         step = self.global_step
         # restarts and the draws of a baseline's posterior: seeded here, a resumed run repeats them
-        torch.manual_seed((self.config.train.seed * 1_000_003 + step) * 4099 + self.global_rank)
+        self.seed_step()
         bound = self._bound(batch["images"], self.config.objective.kl_weight_at(step))
         self._log("train", bound, batch)
         return bound.loss

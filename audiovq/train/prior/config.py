@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from audiovq.config import Config
-from audiovq.prior.config import NetworkConfig
+from audiovq.prior.config import CodeSpec, NetworkConfig
 from audiovq.train.config import OptimizationConfig, override, parse_as, read_tree
 
 TRAIN = {"max_steps": 2000, "learning_rate": 1e-3, "valid_every": 200, "save_every": 200}
@@ -33,6 +33,12 @@ class PriorExperimentConfig(Config):
     prior: NetworkConfig
     data: PriorDataConfig = PriorDataConfig()
     train: OptimizationConfig
+
+
+class PriorRunConfig(PriorExperimentConfig):
+    """The same with the codes that are given beside it: what a run's config.yaml holds."""
+
+    codes: CodeSpec
 
 
 def load_prior_config(kind: str, path: str | Path | None, changes: Sequence[str] = ()) -> PriorExperimentConfig:

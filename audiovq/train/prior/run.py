@@ -2,55 +2,94 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import yaml
-from torch.utils.data import DataLoader
 
-from audiovq.data.files import atomic_output
 from audiovq.errors import ConfigError
 from audiovq.modelfolder import CONFIG
 from audiovq.prior import CodeItem, CodeSpec, Prior, load_prior
+from audiovq.train import record
 from audiovq.train.callbacks import Throughput
-from audiovq.train.prior.config import PriorExperimentConfig
+from audiovq.train.config import parse_as
+from audiovq.train.data import StepwiseData
+from audiovq.train.prior.config import PriorExperimentConfig, PriorRunConfig
 from audiovq.train.prior.data import CodeBatches, held_out_batches
 from audiovq.train.prior.module import PriorModule
-from audiovq.train.run import build_trainer, find_checkpoint, run_callbacks
+from audiovq.train.run import execute
 
 RUN = "run"  # the folder, inside the prior's own, of checkpoints and logs
 
 
-class CodeData(pl.LightningDataModule):
-    """Training batches from the step the trainer stands at, and fixed held-out ones."""
+class PriorRun:
+    """See `audiovq.train.run.Run`.
+
+    Args:
+        config, spec, items, held_out: as in `train_prior`.
+        exp_dir, fresh: of the run; not `fresh` if it goes on, which it may with the same codes and network only.
+    """
 
     def __init__(
-        self, config: PriorExperimentConfig, spec: CodeSpec, items: Sequence[CodeItem], held_out: Sequence[CodeItem]
+        self,
+        config: PriorExperimentConfig,
+        spec: CodeSpec,
+        items: Sequence[CodeItem],
+        held_out: Sequence[CodeItem],
+        exp_dir: Path,
+        *,
+        fresh: bool,
     ) -> None:
-        super().__init__()
-        self.config, self.spec, self.items, self.held_out = config, spec, items, held_out
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Batches from `trainer.global_step` on."""
-        trainer = self.trainer
-        batches = CodeBatches(
-            self.items,
-            self.spec,
-            self.config.data,
-            seed=self.config.train.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-            start_step=trainer.global_step if trainer else 0,
+        self.config = PriorRunConfig(codes=spec, **dict(config))
+        self._sets = {"to train on": items, "held out": held_out}
+        self.tables: dict[str, str] = {}
+        self.batch = f"{config.data.batch_size} " + (
+            f"x {config.data.segment_frames} frames" if spec.layout == "sequence" else "grids"
         )
-        return DataLoader(batches, batch_size=None)
+        path = exp_dir / record.CONFIG
+        if path.exists() and not fresh:
+            earlier = parse_as(PriorRunConfig, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+            for part in ("codes", "prior"):
+                if getattr(earlier, part) != getattr(self.config, part):
+                    raise ConfigError(f"{path}: the run there has other {part}; choose another --out, or --resume none")
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The same at every validation."""
-        return DataLoader(held_out_batches(self.held_out, self.spec, self.config.data), batch_size=None)  # type: ignore[arg-type]
+    def stamps(self) -> list[str]:
+        """Of the codes."""
+        return [_stamp(items) for items in self._sets.values()]
+
+    def summaries(self) -> list[str]:
+        """A line for the codes to train on, one for those held out."""
+        return [
+            f"codes {name}: {len(items)} items, {sum(item.codes.size for item in items):,} codes"
+            for name, items in self._sets.items()
+        ]
+
+    def module(self) -> PriorModule:
+        """With random weights."""
+        return PriorModule(self.config)
+
+    def data(self) -> StepwiseData:
+        """Batches and held-out codes."""
+        items, held_out = self._sets.values()
+        spec, data = self.config.codes, self.config.data
+        batches = partial(CodeBatches, items, spec, data, seed=self.config.train.seed)
+        return StepwiseData(batches, held_out_batches(held_out, spec, data))
+
+    def callbacks(self) -> list[pl.Callback]:
+        """Throughput."""
+        return [Throughput(self.config.train.log_every, key="codes", unit="codes")]
+
+
+def _stamp(items: Sequence[CodeItem]) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(repr((item.name, item.label, item.codes.shape)).encode())
+        digest.update(item.codes.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def train_prior(
@@ -70,52 +109,23 @@ def train_prior(
         config: the run.
         spec: of the codes.
         items: codes to train on; held_out: codes to choose by.
-        folder: config.json and model.safetensors go there; checkpoints, logs and config.yaml into its folder `run`.
-        resume: "auto" goes on from the last checkpoint if there is one, "none" starts anew, else a checkpoint.
-        device: "auto", "cpu" or "cuda".
-        progress: show a bar; None for: if standard error is a terminal.
+        folder: config.json and model.safetensors go there; into its folder `run` what `audiovq.train.run.train` leaves.
+        resume, device, progress: as there.
 
     Raises ConfigError if another prior was begun in `folder`, BadDataError for codes that can't be trained on,
-    KeyboardInterrupt if a signal (SIGTERM, SIGUSR1) stopped it; the same call goes on from there.
+    OutputError if another run is writing there, KeyboardInterrupt if a signal (SIGTERM, SIGUSR1) stopped it; the same
+    call goes on from there.
     """
     exp_dir = Path(folder) / RUN
-    progress = sys.stderr.isatty() if progress is None else progress
-    checkpoint = find_checkpoint(exp_dir, resume)
-    pl.seed_everything(config.train.seed, verbose=False)
-    module = PriorModule(config, spec)
-    _freeze_config(config, spec, exp_dir, fresh=checkpoint is None)
-    own: list[pl.Callback] = [Throughput(config.train.log_every, key="codes", unit="codes")]
-    callbacks = run_callbacks(config.train, exp_dir, progress, own)
-    trainer = build_trainer(config.train, exp_dir, callbacks, device, progress)
-    if trainer.is_global_zero:
-        print(
-            f"{module.model.num_parameters():,} parameters; {sum(i.codes.size for i in items):,} codes to train on,"
-            f" {sum(i.codes.size for i in held_out):,} held out; to step {config.train.max_steps}; "
-            + (f"from {checkpoint}" if checkpoint else "from scratch"),
-            flush=True,
-        )
-    trainer.fit(module, datamodule=CodeData(config, spec, items, held_out), ckpt_path=checkpoint, weights_only=True)
-    if trainer.global_step < config.train.max_steps:  # told to stop by a signal, and has said so
+    finished = execute(
+        lambda fresh: PriorRun(config, spec, items, held_out, exp_dir, fresh=fresh), exp_dir, resume, device, progress
+    )
+    if not finished:  # told to stop by a signal, and has said so
         raise KeyboardInterrupt
     best = load_prior(exp_dir / "models" / "best")
-    if trainer.is_global_zero:
+    if int(os.environ.get("RANK", "0")) == 0:
         best.save_pretrained(folder)
     return best
-
-
-def _freeze_config(config: PriorExperimentConfig, spec: CodeSpec, exp_dir: Path, fresh: bool) -> None:
-    """Write what is trained on what to config.yaml; a run that goes on must agree with what stands there."""
-    path = exp_dir / "config.yaml"
-    tree = {"codes": spec.model_dump(mode="json"), **config.model_dump(mode="json")}
-    if path.exists() and not fresh:
-        earlier = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for part in ("codes", "prior"):
-            if earlier[part] != tree[part]:
-                raise ConfigError(f"{path}: the run there has other {part}; choose another --out, or --resume none")
-    exp_dir.mkdir(parents=True, exist_ok=True)
-    if int(os.environ.get("RANK", "0")) == 0:
-        with atomic_output(path, force=True) as temporary:
-            temporary.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
 
 
 def refuse_finished(folder: Path, *, goes_on: bool, force: bool) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from audiovq.quantize.distributed import all_reduce_sum, world_size
 from audiovq.quantize.gradients import with_gradient
-from audiovq.train.config import AdversarialConfig
+from audiovq.train.speech.config import AdversarialConfig
 from audiovq.train.speech.discriminators import build_discriminators
 
 NORM_DECAY = 0.95  # of the running means of gradient norms
@@ -54,20 +54,20 @@ class Adversary(nn.Module):
         config = self.config
         real, fake = self._pieces(target, output)
         drawn = torch.randperm(len(self.discriminators))[: config.per_step].tolist()
-        asks = step >= config.from_step + config.warmup_steps
+        past_warmup = step >= config.from_step + config.warmup_steps
         totals = {name: output.new_zeros(()) for name in ("discriminator", "adversarial", "feature")}
         for i in drawn:
             discriminator = self.discriminators[i]
-            heard = discriminator(torch.cat([real, fake.detach()]))  # one pass: half real, half made
-            true_maps, false_maps = zip(*(m.float().chunk(2) for m in heard), strict=True)
+            maps = discriminator(torch.cat([real, fake.detach()]))  # one pass: half real, half made
+            true_maps, false_maps = zip(*(m.float().chunk(2) for m in maps), strict=True)
             totals["discriminator"] += hinge_loss(true_maps[-1], false_maps[-1]) / len(drawn)
-            if asks:
+            if past_warmup:
                 with frozen(discriminator):
                     made = [m.float() for m in discriminator(fake)]
                 totals["adversarial"] -= made[-1].mean() / len(drawn)
                 totals["feature"] += feature_loss(made[:-1], [m.detach() for m in true_maps[:-1]]) / len(drawn)
-        wishes = {name: totals[name] for name in ("adversarial", "feature")} if asks else {}
-        balanced = self.balance(output, last_layer, reconstruction, wishes)
+        generator_losses = {name: totals[name] for name in ("adversarial", "feature")} if past_warmup else {}
+        balanced = self.balance(output, last_layer, reconstruction, generator_losses)
         return balanced + totals["discriminator"], {name: total.detach() for name, total in totals.items()}
 
     def _pieces(self, target: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from audiovq.audio import AudioVQVAE
 from audiovq.quantize import CodeUsage
 from audiovq.train.code_use import log_code_use
-from audiovq.train.config import ExperimentConfig
 from audiovq.train.optimization import OptimizedModule
+from audiovq.train.speech.config import SpeechExperimentConfig
+from audiovq.train.speech.initialization import frozen_parts, load_released, trained_parts
 from audiovq.train.speech.objectives import build_objective
-from audiovq.train.speech.released import frozen_parts, load_released, trained_parts
 
 Batch = dict[str, Any]
 
@@ -19,7 +18,7 @@ Batch = dict[str, Any]
 class AudioVQVAEModule(OptimizedModule):
     """Trains an AudioVQVAE with the objective of the configuration."""
 
-    def __init__(self, config: ExperimentConfig) -> None:
+    def __init__(self, config: SpeechExperimentConfig) -> None:
         super().__init__(config.train)
         self.config = config
         self.model = AudioVQVAE.from_config(config.model)
@@ -41,7 +40,7 @@ class AudioVQVAEModule(OptimizedModule):
         """One batch of `audiovq.data.corpus.segments` -> loss."""
         step = self.global_step
         # restarts, level dropout and bypass draw from the default generator: seeded here, a resumed run repeats them
-        torch.manual_seed((self.config.train.seed * 1_000_003 + step) * 4099 + self.global_rank)
+        self.seed_step()
         terms, vq = self.objective(self.model, batch, step)
         if vq is not None:
             self.usage.update(vq.codes.cpu())

@@ -10,11 +10,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from audiovq.audio import AudioVQVAE, FeedForwardDecoder, Place, SourceDecoder, WaveNetDecoder
+from audiovq.audio import AudioVQVAE, AutoregressiveDecoder, FeedForwardDecoder, Place, SourceDecoder
 from audiovq.errors import ConfigError
 from audiovq.quantize import VQOutput
-from audiovq.train.config import LikelihoodConfig, SpectralConfig
 from audiovq.train.speech.adversarial import Adversary
+from audiovq.train.speech.config import LikelihoodObjectiveConfig, SpectralObjectiveConfig
 from audiovq.train.speech.perceptual import KINDS as PERCEPTUAL
 from audiovq.train.speech.perceptual import PerceptualLoss
 from audiovq.train.speech.pitch_targets import pulses_of
@@ -27,7 +27,7 @@ Batch = dict[str, Any]
 class SpectralObjective(nn.Module):
     """Multi-resolution spectral distance plus the quantizer's loss (a feed-forward decoder)."""
 
-    def __init__(self, config: SpectralConfig, sample_rate: int, fixed_codes: bool = False) -> None:
+    def __init__(self, config: SpectralObjectiveConfig, sample_rate: int, fixed_codes: bool = False) -> None:
         super().__init__()
         self.config, self.fixed_codes = config, fixed_codes
         self.distance = SpectralLoss(
@@ -61,14 +61,15 @@ class SpectralObjective(nn.Module):
             if self.training and self.config.bypass:
                 bypassed = torch.rand(len(z), 1, 1, device=z.device) < self.config.bypass
                 z = torch.where(bypassed, z_e, z)
-        decoder = cast(FeedForwardDecoder, model.decoders[self.config.decoder])
+        decoder = model.decoder(self.config.decoder)
+        assert isinstance(decoder, FeedForwardDecoder)  # or build_objective had refused it
         output, pitch = self._decode(decoder, z, model.speaker_vector(batch["speaker"]), batch)
         output = output[..., : waveform.shape[-1]]
         terms = self._distances(model, output, batch)
         loss = cast(Tensor, sum(self.weights[name] * term for name, term in terms.items()))
         if self.adversary is not None and self.training and step >= self.adversary.config.from_step:
-            loss, heard = self.adversary(output, waveform, decoder.last_layer, loss, step)
-            terms |= heard
+            loss, adversarial_terms = self.adversary(output, waveform, decoder.last_layer, loss, step)
+            terms |= adversarial_terms
         for term in pitch.values():
             loss = loss + self.config.pitch_weight * term
         terms |= pitch
@@ -122,7 +123,7 @@ def analysis_distance(model: AudioVQVAE, output: Tensor, target: Tensor) -> Tens
 class LikelihoodObjective(nn.Module):
     """-log p(x | z_q, speaker) plus the quantizer's loss: eq. 3 of the paper, per sample."""
 
-    def __init__(self, config: LikelihoodConfig, fixed_codes: bool = False) -> None:
+    def __init__(self, config: LikelihoodObjectiveConfig, fixed_codes: bool = False) -> None:
         super().__init__()
         self.config, self.fixed_codes = config, fixed_codes
 
@@ -133,7 +134,8 @@ class LikelihoodObjective(nn.Module):
         The bits are per sample. The quantizer's output is None while it rests, and for a decoder without codes.
         """
         waveform, num_samples = batch["waveform"], batch["num_samples"]
-        decoder = cast(WaveNetDecoder, model.decoders[self.config.decoder])
+        decoder = model.decoder(self.config.decoder)
+        assert isinstance(decoder, AutoregressiveDecoder)  # or build_objective had refused it
         vq: VQOutput | None = None
         z = fixed_latents(model, waveform, self.training) if self.fixed_codes else model.encoder(waveform)
         if self.config.codes == "none":
@@ -181,7 +183,7 @@ def fixed_latents(
 
 
 def build_objective(
-    config: SpectralConfig | LikelihoodConfig, model: AudioVQVAE, trained: Sequence[str] | None = None
+    config: SpectralObjectiveConfig | LikelihoodObjectiveConfig, model: AudioVQVAE, trained: Sequence[str] | None = None
 ) -> SpectralObjective | LikelihoodObjective:
     """The objective that the configuration names, where only the parts `trained` are trained; None for all.
 
@@ -189,13 +191,13 @@ def build_objective(
     """
     if config.decoder not in model.decoders:
         raise ConfigError(f"objective.decoder: the model has no decoder {config.decoder!r}, only {model.decoder_names}")
-    autoregressive = isinstance(model.decoders[config.decoder], WaveNetDecoder)
-    if autoregressive != isinstance(config, LikelihoodConfig):
+    autoregressive = isinstance(model.decoder(config.decoder), AutoregressiveDecoder)
+    if autoregressive != isinstance(config, LikelihoodObjectiveConfig):
         want = "likelihood" if autoregressive else "spectral"
         raise ConfigError(f"objective.kind: decoder {config.decoder!r} is trained with {want}, not {config.kind}")
     if trained is not None and f"decoders.{config.decoder}" not in trained:
         raise ConfigError(f"init.train: must hold decoders.{config.decoder}, which the objective trains")
     fixed_codes = trained is not None and not {"encoder", "quantizer"} & set(trained)
-    if isinstance(config, LikelihoodConfig):
+    if isinstance(config, LikelihoodObjectiveConfig):
         return LikelihoodObjective(config, fixed_codes)
     return SpectralObjective(config, model.sample_rate, fixed_codes)

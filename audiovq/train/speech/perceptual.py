@@ -36,9 +36,9 @@ class PerceptualLoss(nn.Module):
     def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """output, target: `[B, 1, T]` -> scalars; items whose target is silent don't count."""
         x, y = output.squeeze(1).float(), target.squeeze(1).float()
-        heard = y.square().mean(-1).sqrt() > SILENT
+        audible = y.square().mean(-1).sqrt() > SILENT
         return {
-            name: torch.where(heard, distance(x, y), 0).sum() / heard.sum().clamp_min(1)
+            name: torch.where(audible, distance(x, y), 0).sum() / audible.sum().clamp_min(1)
             for name, distance in self.distances.items()
         }
 
@@ -157,9 +157,9 @@ class EnvelopeDecorrelation(nn.Module):
         """output, target: `[B, T]` -> `[B]` in [0, 2]; 0 where the reference is too short or silent."""
         x, y = self._segments(output), self._segments(target)
         level = y.square().mean((-1, -2))
-        heard = level > 1e-3 * level.amax(1, keepdim=True)  # 30 dB under the loudest: a pause
+        loud = level > 1e-3 * level.amax(1, keepdim=True)  # 30 dB under the loudest: a pause
         correlation = (_standardized(x) * _standardized(y)).sum(-2).mean(-1)
-        return ((1 - correlation) * heard).sum(1) / heard.sum(1).clamp_min(1)
+        return ((1 - correlation) * loud).sum(1) / loud.sum(1).clamp_min(1)
 
     def _segments(self, waveform: Tensor) -> Tensor:
         """`[B, segments, bands, SEGMENT]`: envelopes, segments half over one another."""

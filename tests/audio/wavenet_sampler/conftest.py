@@ -30,7 +30,11 @@ def make_decoder(
 ) -> WaveNetDecoder:
     """Default sizes fill no register and no quad; `gain` makes the outputs vary more than initial weights do."""
     torch.manual_seed(seed)
-    chosen = MuLawSoftmax(channels) if likelihood == "softmax" else LogisticMixture(channels, mixtures=3)
+    chosen = (
+        MuLawSoftmax(channels, levels=256)
+        if likelihood == "softmax"
+        else LogisticMixture(channels, mixtures=3, sample_bits=16)
+    )
     decoder = WaveNetDecoder(
         8,
         hop_length=hop_length,

@@ -1,4 +1,4 @@
-"""In float32 the compiled loop is the parallel pass and the plain sampler, number by number."""
+"""In float32 the compiled loop is the parallel pass and the definition, number by number."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiovq.audio.wavenet_sampler import WaveNetSampler
-from audiovq.audio.wavenet_sampler.compiled import CompiledSampler
 
 from .conftest import drawn, edge_distance, forced_outputs, make_case, make_decoder, parallel_outputs
 
@@ -40,30 +39,18 @@ def test_any_decoders_outputs_are_those_of_the_parallel_pass(config, length, bat
 @pytest.mark.parametrize("likelihood", ["softmax", "mixture"])
 @pytest.mark.parametrize("speaker_dim", [0, 5], ids=["no speaker", "speaker"])
 @pytest.mark.parametrize("kernel_size", [2, 3])
-def test_outputs_are_those_of_the_plain_sampler(likelihood, speaker_dim, kernel_size):
+def test_outputs_are_those_of_the_definition(likelihood, speaker_dim, kernel_size):
     decoder = make_decoder(likelihood, speaker_dim=speaker_dim, kernel_size=kernel_size)
     case = make_case(decoder, 300, batch_size=2)
     fast, plain = (forced_outputs(WaveNetSampler(decoder, backend=b), case) for b in ("numba", "torch"))
     torch.testing.assert_close(fast, plain, atol=TOLERANCE, rtol=0)
 
 
-def test_outputs_are_those_of_the_plain_compiled_loop():
-    decoder = make_decoder(kernel_size=3, speaker_dim=4)
-    case = make_case(decoder, 500)
-    oracle = CompiledSampler(decoder, "fp32", "", plain=True)
-    condition = WaveNetSampler(decoder, backend="torch").condition(case.z_q, case.speaker)
-    _, outputs = oracle.sample(condition, case.uniforms, oracle.start(1), teacher=case.waveform)
-    torch.testing.assert_close(outputs, parallel_outputs(decoder, case), atol=TOLERANCE, rtol=0)
-    torch.testing.assert_close(
-        forced_outputs(WaveNetSampler(decoder, backend="numba"), case), outputs, atol=TOLERANCE, rtol=0
-    )
-
-
 def test_the_same_uniforms_give_the_same_samples():
     decoder = make_decoder(gain=2.0)
     case = make_case(decoder, 2000)
     ours = drawn(WaveNetSampler(decoder, backend="numba"), case)
-    assert_redrawn_by_the_plain_sampler(decoder, case, ours, differing=1)
+    assert_redrawn_by_the_definition(decoder, case, ours, differing=1)
 
 
 @pytest.mark.slow
@@ -71,11 +58,11 @@ def test_the_same_uniforms_give_the_same_samples_for_ten_seconds():
     decoder = make_decoder(channels=32, gate_channels=32, skip_channels=64, dilations=(1, 4, 16, 64), gain=2.0)
     case = make_case(decoder, 160_000)
     ours = drawn(WaveNetSampler(decoder, backend="numba"), case)
-    assert_redrawn_by_the_plain_sampler(decoder, case, ours, differing=8)
+    assert_redrawn_by_the_definition(decoder, case, ours, differing=8)
 
 
-def assert_redrawn_by_the_plain_sampler(decoder, case, ours, differing):
-    """Given the same past, the plain sampler draws every one of these samples, but where a uniform number falls on a
+def assert_redrawn_by_the_definition(decoder, case, ours, differing):
+    """Given the same past, the definition draws every one of these samples, but where a uniform number falls on a
     step of the CDF, to within float32's rounding of the outputs: there, either class is right."""
     plain = WaveNetSampler(decoder, backend="torch")
     condition = plain.condition(case.z_q, case.speaker)

@@ -21,7 +21,7 @@ BOUNDS = {"bf16": (0.05, 3e-5), "int8": (0.2, 4e-4)}
 @pytest.mark.parametrize("seed", range(3))
 def test_differences_stay_within_their_bounds(precision, seed):
     decoder = make_decoder(channels=32, gate_channels=32, skip_channels=64, gain=1.5, seed=seed)
-    decoder.stack.head[3].weight.data.mul_(8)
+    decoder.stack.output.weight.data.mul_(8)
     case = make_case(decoder, 800)
     exact = parallel_outputs(decoder, case)
     assert 0.5 < exact.std() < 2
@@ -79,12 +79,12 @@ def test_unknown_words_are_refused():
         WaveNetSampler(make_decoder(), backend="cuda")
 
 
-def test_reduced_precision_is_not_for_the_plain_sampler():
+def test_reduced_precision_is_not_for_the_definition():
     with pytest.raises(ConfigError, match="needs the compiled sampler"):
         WaveNetSampler(make_decoder(), "bf16", backend="torch")
 
 
-def test_where_vector_code_does_not_compile_plain_loops_do_the_same(monkeypatch, recwarn):
+def test_where_the_loop_does_not_compile_the_definition_does_the_same_and_says_so(monkeypatch, recwarn):
     def refuse(*_):
         raise RuntimeError("no such instruction")
 
@@ -92,6 +92,9 @@ def test_where_vector_code_does_not_compile_plain_loops_do_the_same(monkeypatch,
     decoder = make_decoder()
     case = make_case(decoder, 100)
     sampler = WaveNetSampler(decoder)
-    assert sampler.backend == "numba"
-    assert "plain loops" in sampler.backend_reason
+    assert sampler.backend == "torch"
+    assert "no such instruction" in sampler.backend_reason
+    assert any("slower" in str(warning.message) for warning in recwarn)
+    with pytest.raises(ConfigError, match="no such instruction"):
+        WaveNetSampler(decoder, "bf16")
     torch.testing.assert_close(forced_outputs(sampler, case), parallel_outputs(decoder, case), atol=1e-4, rtol=0)

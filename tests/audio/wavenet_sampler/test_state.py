@@ -37,7 +37,7 @@ def test_pieces_joined_equal_the_whole(precision, kernel_size):
     assert torch.equal(in_pieces(sampler, case, PIECES), drawn(sampler, case))
 
 
-def test_pieces_of_the_plain_sampler_equal_the_whole():
+def test_pieces_of_the_definition_equal_the_whole():
     decoder = make_decoder()
     case = make_case(decoder, sum(PIECES))
     sampler = WaveNetSampler(decoder, backend="torch")
@@ -82,7 +82,7 @@ def test_what_was_saved_does_not_change_with_the_state():
     assert not saved["rings"].any()
 
 
-def test_the_plain_sampler_goes_on_from_the_compiled_ones_state_and_back():
+def test_the_definition_goes_on_from_the_compiled_ones_state_and_back():
     decoder = make_decoder(gain=2.0)
     case = make_case(decoder, 120)
     fast, plain = (WaveNetSampler(decoder, backend=b) for b in ("numba", "torch"))

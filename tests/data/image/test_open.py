@@ -117,7 +117,9 @@ def test_flat_folder_takes_its_classes_from_a_file(tmp_path):
     with pytest.raises(BadDataError, match=r"lack 1 of 2 pictures, images/val_1\.png first"):
         open_images(tmp_path, labels=labels)
     labels.write_text("val_0.png\n")
-    with pytest.raises(BadDataError, match=r"annotations\.txt:1: has no file name and class"):
+    with pytest.raises(
+        BadDataError, match=r"annotations\.txt:1: malformed line 'val_0\.png'; write <file name> <class>"
+    ):
         open_images(tmp_path, labels=labels)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 
@@ -10,10 +11,11 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from audiovq.errors import BadDataError, ConfigError
+from audiovq.errors import BadDataError, ConfigError, OutputError
 from audiovq.prior import CodeItem, CodeSpec, load_prior, score_items, total
-from audiovq.train.prior import run as prior_run
+from audiovq.train import record, run
 from audiovq.train.prior.config import PriorDataConfig, load_prior_config
 from audiovq.train.prior.data import CodeBatches, held_out_batches
 from audiovq.train.prior.run import train_prior
@@ -87,9 +89,9 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path):
             if trainer.global_step == 5:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    usual = prior_run.run_callbacks
+    usual = run.run_callbacks
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prior_run, "run_callbacks", lambda *args: [Interrupt(), *usual(*args)])
+        patch.setattr(run, "run_callbacks", lambda *args: [Interrupt(), *usual(*args)])
         with pytest.raises(KeyboardInterrupt):
             train_prior(tiny(8), *data, tmp_path / "parts", device="cpu")
     assert not (tmp_path / "parts" / "config.json").exists()
@@ -107,6 +109,40 @@ def test_another_prior_in_the_same_place_is_refused(tmp_path):
         train_prior(tiny(2, "prior.channels=8"), SPEC, *data, tmp_path, device="cpu")
     with pytest.raises(ConfigError, match="other codes"):
         train_prior(tiny(2), SPEC.model_copy(update={"model": "b"}), *data, tmp_path, device="cpu")
+
+
+def test_two_runs_never_write_to_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "LOCK_SECONDS", 1)
+    data = (SPEC, rising_items(6), rising_items(2, seed=1), tmp_path)
+    refused = []
+
+    class StartAgain(pl.Callback):
+        def on_train_batch_end(self, *args):
+            with pytest.raises(OutputError, match="another run is writing there"):
+                train_prior(tiny(2), *data, device="cpu")
+            refused.append(True)
+
+    usual = run.run_callbacks
+    monkeypatch.setattr(run, "run_callbacks", lambda *args: [StartAgain(), *usual(*args)])
+    train_prior(tiny(2), *data, device="cpu")
+    assert refused == [True, True]
+
+
+def test_a_run_leaves_a_record_and_is_known_when_finished(tmp_path, capsys):
+    data = (rising_items(6), rising_items(2, seed=1), tmp_path)
+    train_prior(tiny(2), SPEC, *data, device="cpu")
+    assert json.loads((tmp_path / "run" / "trained.json").read_text())["step"] == 2
+    text = (tmp_path / "run" / "env.txt").read_text()
+    assert f"torch {torch.__version__.split('+')[0]}" in text
+    assert "codes to train on: 6 items, 600 codes" in text
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["codes"]["codebook_sizes"] == [8]
+    capsys.readouterr()
+    train_prior(tiny(2), SPEC, *data, device="cpu")
+    assert "nothing to do" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"the training data.*--resume none"):
+        train_prior(tiny(2), SPEC, rising_items(6, seed=5), *data[1:], device="cpu")
+    train_prior(tiny(2), SPEC, rising_items(6, seed=5), *data[1:], device="cpu", resume="none")
+    assert (tmp_path / "run" / "previous_1" / "trained.json").is_file()
 
 
 def test_batches_are_a_function_of_seed_step_and_rank():

@@ -8,9 +8,10 @@ from torch import nn
 
 from audiovq.audio import AudioVQVAE
 from audiovq.errors import ConfigError
-from audiovq.train.config import AdversarialConfig, parse_config
+from audiovq.train.experiment import parse_experiment
 from audiovq.train.run import train
 from audiovq.train.speech.adversarial import Adversary, GradientBalance, feature_loss, frozen, hinge_loss
+from audiovq.train.speech.config import AdversarialConfig
 from audiovq.train.speech.discriminators import MelDiscriminator, PeriodDiscriminator, SpectrumDiscriminator
 from audiovq.train.speech.objectives import build_objective
 
@@ -196,7 +197,7 @@ def test_validation_asks_no_discriminator(tiny_pack):
 
 
 def test_an_adversarial_run_resumes_exactly_and_exports_no_discriminator(tiny_pack, tmp_path):
-    config = parse_config(adversarial_tree(tiny_pack), "tiny")
+    config = parse_experiment(adversarial_tree(tiny_pack), "tiny")
     train(config, tmp_path / "whole", device="cpu")
     stop_at(4, config, tmp_path / "parts")
     train(config, tmp_path / "parts", device="cpu")
@@ -214,4 +215,4 @@ def test_float16_is_refused(tiny_pack):
     tree = adversarial_tree(tiny_pack)
     tree["train"]["precision"] = "16-mixed"
     with pytest.raises(ConfigError, match="bf16-mixed"):
-        parse_config(tree, "tiny")
+        parse_experiment(tree, "tiny")

@@ -18,7 +18,7 @@ KINDS = [LoudnessDisturbance, EnvelopeDecorrelation, NeurogramDissimilarity]
 
 @pytest.fixture(scope="module")
 def speech(sample_path):
-    """Three seconds of real speech: `[1, T]`."""
+    """Three seconds of the packaged synthetic speech: `[1, T]`."""
     samples, rate = soundfile.read(sample_path, dtype="float32")
     assert rate == RATE
     return torch.from_numpy(samples[RATE : 4 * RATE]).unsqueeze(0)

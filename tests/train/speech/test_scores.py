@@ -11,7 +11,7 @@ from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.metrics.speech import stoi
-from audiovq.train.config import parse_config
+from audiovq.train.experiment import parse_experiment
 from audiovq.train.run import train
 from audiovq.train.speech.scores import mean_scores
 
@@ -41,7 +41,7 @@ def test_scores_arrive_with_the_step_of_their_validation(babble_pack, tmp_path, 
     pytest.importorskip("pystoi")
     tree = tiny_tree(babble_pack, score_segments=2, max_steps=12, valid_every=6)
     tree["data"] |= {"valid_samples": 12000, "valid_segments": 2}
-    train(parse_config(tree, "tiny"), tmp_path / "exp", device="cpu")
+    train(parse_experiment(tree, "tiny"), tmp_path / "exp", device="cpu")
     with (tmp_path / "exp" / "csv" / "version_0" / "metrics.csv").open() as file:
         scored = {int(row["step"]): float(row["valid/stoi"]) for row in csv.DictReader(file) if row.get("valid/stoi")}
     assert sorted(scored) == [6, 12]

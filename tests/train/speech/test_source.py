@@ -12,7 +12,8 @@ from audiovq.audio.source_decoder import F0_BINS, decode_pitch
 from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
-from audiovq.train.config import parse_config
+from audiovq.errors import ConfigError
+from audiovq.train.experiment import parse_experiment
 from audiovq.train.run import train
 from audiovq.train.speech.objectives import analysis_distance
 from audiovq.train.speech.source import BANDS, PeriodicityLoss, pitch_loss
@@ -157,7 +158,7 @@ def tree(voices, **train_options):
 
 
 def test_training_learns_pitch_and_spectrum_from_the_recordings_own(voices, tmp_path):
-    config = parse_config(tree(voices, max_steps=60, valid_every=60, save_every=60, learning_rate=5e-3), "test")
+    config = parse_experiment(tree(voices, max_steps=60, valid_every=60, save_every=60, learning_rate=5e-3), "test")
     folder = train(config, tmp_path, device="cpu", progress=False)
     curve = losses(tmp_path)
     first, last = (np.mean([curve[s] for s in steps]) for steps in (range(3), range(55, 60)))
@@ -173,9 +174,9 @@ def test_training_learns_pitch_and_spectrum_from_the_recordings_own(voices, tmp_
 
 
 def test_a_run_of_some_minutes_saves_exports_and_is_gone_on_with(voices, tmp_path, capsys):
-    whole = parse_config(tree(voices), "test")
+    whole = parse_experiment(tree(voices), "test")
     train(whole, tmp_path / "whole", device="cpu", progress=False)
-    short = parse_config(tree(voices, max_minutes=1e-6), "test")
+    short = parse_experiment(tree(voices, max_minutes=1e-6), "test")
     for step in range(1, 6):
         train(short, tmp_path / "parts", device="cpu", progress=False)
         assert f"stopped at step {step}; the same command goes on" in capsys.readouterr().out
@@ -189,8 +190,17 @@ def test_a_run_of_some_minutes_saves_exports_and_is_gone_on_with(voices, tmp_pat
         assert torch.equal(a, b), name
 
 
+def test_an_encoder_that_is_trained_itself_is_no_judge(voices):
+    wrong = tree(voices)
+    wrong["objective"]["analysis_weight"] = 0.5
+    for init in ({}, {"init": {"model": "m"}}, {"init": {"model": "m", "train": ["decoders.fast", "encoder"]}}):
+        with pytest.raises(ConfigError, match=r"analysis_weight: needs an encoder that rests"):
+            parse_experiment(wrong | init, "test")
+    parse_experiment(wrong | {"init": {"model": "m", "train": ["decoders.fast"]}}, "test")
+
+
 def test_what_the_encoder_makes_of_the_output_is_compared(voices):
-    config = parse_config(tree(voices), "test")
+    config = parse_experiment(tree(voices), "test")
     model = AudioVQVAE.from_config(config.model).eval()
     sound = 0.1 * noise(6400)
     assert analysis_distance(model, sound, sound) == 0

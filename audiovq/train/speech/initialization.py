@@ -4,7 +4,7 @@ from torch import nn
 
 from audiovq.audio import AudioVQVAE, load_model
 from audiovq.errors import ConfigError
-from audiovq.train.config import ExperimentConfig, InitConfig
+from audiovq.train.speech.config import InitConfig, SpeechExperimentConfig
 
 # What must be configured as in the released model if it is not trained; a decoder only if the released model has it.
 ANALYSIS = ("sample_rate", "latent_dim", "encoder", "quantizer", "speakers", "speaker_dim")
@@ -35,7 +35,7 @@ def frozen_parts(model: AudioVQVAE, trained: list[str]) -> list[nn.Module]:
     return [model.get_submodule(name).requires_grad_(False) for name in part_names(model) if name not in trained]
 
 
-def load_released(model: AudioVQVAE, config: ExperimentConfig, trained: list[str]) -> None:
+def load_released(model: AudioVQVAE, config: SpeechExperimentConfig, trained: list[str]) -> None:
     """Fill the model with the weights of `config.init.model`, wherever that has them.
 
     Raises ConfigError, naming the key, if a part that is not trained is configured otherwise than it was released,

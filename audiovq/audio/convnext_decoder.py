@@ -1,20 +1,13 @@
-"""What feed-forward decoders share: a network at the rate of codes, then at a multiple of it, and their contract."""
-
-from __future__ import annotations
-
-from abc import abstractmethod
+"""The network that our feed-forward decoders share: ConvNeXt blocks at the rate of codes, then at a multiple of it."""
 
 from torch import Tensor, nn
 
-from audiovq.audio.excitation import Place
+from audiovq.audio.decoder import FeedForwardDecoder
 from audiovq.layers import ConvNeXtStack
 
 
-class FeedForwardDecoder(nn.Module):
-    """z_q and speaker to waveform: ConvNeXt blocks at the rate of frames, then what a kind adds.
-
-    A kind makes sound of `features`: it defines `forward` and `last_layer`. Sound at a place is a function of the codes
-    within `context_frames`, and of the place.
+class ConvNeXtDecoder(FeedForwardDecoder):
+    """ConvNeXt blocks at two rates; a kind makes sound of `features`.
 
     Args:
         latent_dim: channels of z_q.
@@ -27,9 +20,6 @@ class FeedForwardDecoder(nn.Module):
         fine_lookahead: fine frames more of that.
         window_length: samples over which a fine frame is laid; counted in the context.
         speaker_dim: size of the global speaker vector; 0 for none.
-
-    Attributes:
-        context_frames: code frames to the left and right that the sound of a frame depends on.
     """
 
     def __init__(
@@ -47,7 +37,7 @@ class FeedForwardDecoder(nn.Module):
         lookahead: int,
         fine_lookahead: int,
         window_length: int,
-        speaker_dim: int = 0,
+        speaker_dim: int,
     ) -> None:
         super().__init__()
         self.hop_length = hop_length
@@ -80,15 +70,3 @@ class FeedForwardDecoder(nn.Module):
         x = self.coarse(z_q.transpose(1, 2), speaker)
         x = self.widen(x).reshape(x.shape[0], x.shape[1] * self.upsample, -1)  # [B, F, u * C] -> [B, F * u, C]
         return self.fine(x, speaker)
-
-    @property
-    @abstractmethod
-    def last_layer(self) -> Tensor:
-        """Weights of the last layer before signal processing, at which gradients of several losses are balanced."""
-
-    @abstractmethod
-    def forward(self, z_q: Tensor, speaker: Tensor | None = None, place: Place | None = None) -> Tensor:
-        """z_q: `[B, latent_dim, F]`, speaker: `[B, speaker_dim]` -> waveform `[B, 1, F * hop_length]`.
-
-        place: where in which sound the piece lies, its beginning if not given.
-        """

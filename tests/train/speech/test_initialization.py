@@ -6,7 +6,7 @@ import torch
 from audiovq.audio import AudioVQVAE
 from audiovq.errors import ConfigError
 from audiovq.quantize import ResidualVQ
-from audiovq.train.config import parse_config
+from audiovq.train.experiment import parse_experiment
 from audiovq.train.run import train
 from audiovq.train.speech.module import AudioVQVAEModule
 from audiovq.train.speech.objectives import fixed_latents
@@ -33,7 +33,7 @@ def tree(tiny_pack, released):
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_new_decoder_is_trained_and_all_else_stays_as_released(tree, released, tmp_path, precision):
     tree["train"] |= {"precision": precision, "weight_decay": 0.5}
-    folder = train(parse_config(tree, "tiny"), tmp_path, device="cpu")
+    folder = train(parse_experiment(tree, "tiny"), tmp_path, device="cpu")
     before, after = (AudioVQVAE.from_pretrained(x) for x in (released, folder / "latest"))
     kept = before.state_dict()
     assert kept
@@ -55,12 +55,12 @@ def test_the_examples_are_of_the_decoder_that_is_trained(tree, tmp_path, monkeyp
         return decode(*args, decoder=decoder, **options)
 
     monkeypatch.setattr(AudioVQVAE, "decode", note)
-    train(parse_config(tree, "tiny"), tmp_path, device="cpu")
+    train(parse_experiment(tree, "tiny"), tmp_path, device="cpu")
     assert heard == ["wavenet", "wavenet"]  # one a validation
 
 
 def test_the_optimizer_holds_only_what_is_trained(tree):
-    module = AudioVQVAEModule(parse_config(tree, "tiny"))
+    module = AudioVQVAEModule(parse_experiment(tree, "tiny"))
     held = {id(p) for group in module.configure_optimizers()["optimizer"].param_groups for p in group["params"]}
     assert held == {id(p) for p in module.model.decoders["wavenet"].parameters()}
 
@@ -75,7 +75,7 @@ def test_weight_decay_leaves_codebooks_alone(tiny_pack):
 
 
 def test_what_is_kept_rests_in_eval_mode_through_training_mode(tree):
-    module = AudioVQVAEModule(parse_config(tree, "tiny")).train()
+    module = AudioVQVAEModule(parse_experiment(tree, "tiny")).train()
     assert module.model.decoders["wavenet"].training
     assert not any(x.training for x in module.model.quantizer.modules())
     assert not any(x.training for x in module.model.encoder.modules())
@@ -85,7 +85,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tree, tmp_path):
     from ..test_run import losses, stop_at
 
     tree["train"]["precision"] = "bf16-mixed"
-    config = parse_config(tree, "tiny")
+    config = parse_experiment(tree, "tiny")
     train(config, tmp_path / "whole", device="cpu")
     stop_at(4, config, tmp_path / "parts")
     train(config, tmp_path / "parts", device="cpu")
@@ -93,7 +93,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tree, tmp_path):
 
 
 def test_training_draws_how_many_levels_are_heard_and_validation_hears_all(tree):
-    module = AudioVQVAEModule(parse_config(tree, "tiny"))
+    module = AudioVQVAEModule(parse_experiment(tree, "tiny"))
     model, waveform = module.model, torch.randn(64, 1, 512)
     codes = model.encode(waveform)
     assert torch.equal(fixed_latents(model, waveform, training=False), model.quantizer.decode(codes))
@@ -108,7 +108,7 @@ def test_training_draws_how_many_levels_are_heard_and_validation_hears_all(tree)
 def test_without_a_choice_everything_goes_on_from_the_released_weights(tiny_pack, released):
     tree = tiny_tree(tiny_pack) | {"init": {"model": str(released)}}
     tree["model"]["speakers"] = ["a", "b"]
-    module = AudioVQVAEModule(parse_config(tree, "tiny"))
+    module = AudioVQVAEModule(parse_experiment(tree, "tiny"))
     assert all(p.requires_grad for p in module.model.parameters())
     for name, value in AudioVQVAE.from_pretrained(released).state_dict().items():
         assert torch.equal(module.model.state_dict()[name], value), name
@@ -135,15 +135,15 @@ def test_without_a_choice_everything_goes_on_from_the_released_weights(tiny_pack
 def test_a_mistake_is_named(tree, change, message):
     change(tree)
     if message is None:  # training an encoder whose quantizer rests is allowed
-        AudioVQVAEModule(parse_config(tree, "tiny"))
+        AudioVQVAEModule(parse_experiment(tree, "tiny"))
         return
     from audiovq.errors import AudioVQError
 
     with pytest.raises(AudioVQError, match=message):
-        AudioVQVAEModule(parse_config(tree, "tiny"))
+        AudioVQVAEModule(parse_experiment(tree, "tiny"))
 
 
 def test_an_empty_list_of_trained_parts_is_refused(tree):
     tree["init"]["train"] = []
     with pytest.raises(ConfigError, match=r"init\.train"):
-        parse_config(tree, "tiny")
+        parse_experiment(tree, "tiny")

@@ -1,0 +1,35 @@
+"""How a run is fed: batches that are a function of (seed, step, rank), from the step that the trainer stands at."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from torch.utils.data import DataLoader, IterableDataset
+
+
+class StepwiseData(pl.LightningDataModule):
+    """Ready-made batches; a resumed run sees those of an uninterrupted one.
+
+    Args:
+        batches: endless ones, made when called with `start_step`, `rank` and `world_size`.
+        valid: the batches of every validation.
+        num_workers: processes that read ahead.
+    """
+
+    def __init__(
+        self, batches: Callable[..., IterableDataset[Any]], valid: Sequence[dict[str, Any]], num_workers: int = 0
+    ) -> None:
+        super().__init__()
+        self.batches, self.valid, self.num_workers = batches, valid, num_workers
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches from `trainer.global_step` on."""
+        trainer = self.trainer
+        assert trainer is not None
+        step, rank, world_size = trainer.global_step, trainer.global_rank, trainer.world_size
+        batches = self.batches(start_step=step, rank=rank, world_size=world_size)
+        return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The same at every validation."""
+        return DataLoader(self.valid, batch_size=None)  # type: ignore[arg-type]
