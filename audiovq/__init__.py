@@ -9,9 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiovq.audio import AudioVQVAE
+    from audiovq.audio import AudioVQVAE, load_model
     from audiovq.codec import Codec, ImageCodec
-    from audiovq.pretrained import load_model
     from audiovq.quantize import FSQ, ResidualVQ, VectorQuantizer, VQOutput
 
 __version__ = "0.1.0"
@@ -36,7 +35,7 @@ _HOME = {
     "ResidualVQ": "audiovq.quantize",
     "VQOutput": "audiovq.quantize",
     "VectorQuantizer": "audiovq.quantize",
-    "load_model": "audiovq.pretrained",
+    "load_model": "audiovq.audio",
 }
 
 

@@ -1,10 +1,11 @@
-"""The model folder: `config.json` and `model.safetensors`, their fingerprint, and the folder that a name stands for.
+"""The model folder: `config.json` and `model.safetensors`, read once, and the folder that a name stands for.
 
 This module knows no particular model. The layout is Hugging Face's; nothing in it is ever unpickled.
 """
 
 import hashlib
 import json
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,37 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # what a model may change, or be given later, while its codes stay what they are
 NOT_IN_CODES = ("decoder", "decoders", "speakers", "speaker_dim", "default_num_quantizers")
 NOT_IN_CODES_TENSORS = ("decoder.", "decoders.", "speaker_table.")
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model folder that was read: what is asked of it later opens no file again.
+
+    Attributes:
+        folder: where it is.
+        config: of `config.json`.
+        tensors: of `model.safetensors`, in the types they are stored in.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a model of images."""
+        return self.config.get("kind") == "image"
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 (32 bytes) over configuration and tensors: names, types, shapes and values, in sorted order."""
+        return _sha256(self.config, self.tensors)
+
+    @property
+    def codes_fingerprint(self) -> bytes:
+        """The same without decoders and voices: models that agree in it give the same codes and read each other's."""
+        kept = {name: tensor for name, tensor in self.tensors.items() if not name.startswith(NOT_IN_CODES_TENSORS)}
+        return _sha256({key: value for key, value in self.config.items() if key not in NOT_IN_CODES}, kept)
 
 
 def bundled_models() -> dict[str, Path]:
@@ -55,8 +87,13 @@ def resolve_model(name_or_path: str | Path, *, revision: str | None = None) -> P
         ) from error
 
 
-def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The configuration as a dict and the tensors as stored."""
+def read_model(name_or_path: str | Path, *, revision: str | None = None) -> StoredModel:
+    """What a bundled name, a local folder or a hub id leads to; BadModelError, with the mend, for anything else."""
+    return read_model_folder(resolve_model(name_or_path, revision=revision))
+
+
+def read_model_folder(folder: Path) -> StoredModel:
+    """Both files of a folder; BadModelError if one is missing or damaged."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
@@ -68,7 +105,7 @@ def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise BadModelError(f"{folder}: damaged {CONFIG} or {WEIGHTS} ({error}); fetch the model again") from error
     if not isinstance(config, dict):
         raise BadModelError(f"{folder / CONFIG}: not a JSON object; fetch the model again")
-    return config, tensors
+    return StoredModel(folder, config, tensors)
 
 
 def write_model_folder(folder: str | Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -82,18 +119,6 @@ def write_model_folder(folder: str | Path, config: dict[str, Any], tensors: dict
         Path(temporary).write_bytes(save(small))  # save_file would make it readable by its owner only
     with atomic_output(folder / CONFIG, force=True) as temporary:
         Path(temporary).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def model_fingerprint(folder: str | Path) -> bytes:
-    """SHA-256 (32 bytes) over the configuration and the tensors: names, types, shapes and values, in sorted order."""
-    return _sha256(*read_model_folder(Path(folder)))
-
-
-def codes_fingerprint(folder: str | Path) -> bytes:
-    """The same without decoders and voices: models that agree in it give the same codes and read each other's."""
-    config, tensors = read_model_folder(Path(folder))
-    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(NOT_IN_CODES_TENSORS)}
-    return _sha256({key: value for key, value in config.items() if key not in NOT_IN_CODES}, kept)
 
 
 def _sha256(config: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
@@ -113,27 +138,32 @@ def write_model(folder: str | Path, config: BaseModel | None, model: nn.Module) 
     write_model_folder(folder, config.model_dump(mode="json"), tensors)
 
 
-def fill_model(model: nn.Module, tensors: dict[str, Tensor], source: object) -> None:
+def fill_model(model: nn.Module, stored: StoredModel) -> None:
     """Load stored tensors, each in the type the model has it in; BadModelError if they are others than it wants.
 
     State that only training needs may be missing: it starts from the codebooks, so that training can go on.
     """
-    wanted = model.state_dict()
+    wanted, tensors = model.state_dict(), stored.tensors
     missing = training_state(model).keys() - tensors.keys()
     wrong = sorted(wanted.keys() ^ (tensors.keys() | missing))
     wrong = wrong or [k for k in wanted if k not in missing and wanted[k].shape != tensors[k].shape]
     if wrong:
-        raise BadModelError(f"{source}: config.json and model.safetensors disagree on {wrong[0]}; fetch both again")
+        raise tensors_disagree(stored, wrong[0])
     model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()}, strict=False)
     started = training_state(model)
     model.load_state_dict({k: started[k] for k in missing}, strict=False)
 
 
-def validate_config(kind: type[ConfigT], raw: dict[str, Any], source: object) -> ConfigT:
-    """`raw` as a typed config; an unknown or wrong key becomes one line that names it."""
+def tensors_disagree(stored: StoredModel, name: object) -> BadModelError:
+    """The error for a tensor that is missing, too many, or of another shape than the configuration says."""
+    return BadModelError(f"{stored.folder}: {CONFIG} and {WEIGHTS} disagree on {name}; fetch both again")
+
+
+def validate_config(kind: type[ConfigT], stored: StoredModel) -> ConfigT:
+    """The configuration, typed; an unknown or wrong key becomes one line that names it."""
     try:
-        return kind.model_validate(raw)
+        return kind.model_validate(stored.config)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadModelError(f"{source}: {where}: {first['msg']}; made by a newer audiovq?") from error
+        raise BadModelError(f"{stored.folder}: {where}: {first['msg']}; made by a newer audiovq?") from error

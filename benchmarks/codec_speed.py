@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from audiovq.audio import load_model
 from audiovq.data.audio import read_audio, resample
-from audiovq.pretrained import load_model
 
 SECONDS = 10
 

@@ -18,10 +18,9 @@ import harness  # before torch: it sets the number of threads
 import numpy as np
 import torch
 
-from audiovq.audio import AudioVQVAE
+from audiovq.audio import AudioVQVAE, load_model
 from audiovq.bitstream import AudioHeader, write_codes
 from audiovq.data.corpus.packed import PackedCorpus
-from audiovq.pretrained import load_model
 from audiovq.quantize.search.kmeans import kmeans
 from audiovq.quantize.search.nearest import nearest
 

@@ -11,15 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiovq.audio import MuLawSoftmax, WaveNetDecoder
+from audiovq.audio import MuLawSoftmax, WaveNetDecoder, load_model
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.data.audio import resample
 from audiovq.data.kaldi.datadir import DataDir
-from audiovq.evaluate.likelihood import speaker_indices
-from audiovq.evaluate.resynthesis import mono
 from audiovq.metrics.interval import mean_interval
 from audiovq.metrics.speech import mel_distance_db
-from audiovq.pretrained import load_model
 
 PARALLEL = "parallel pass"
 
@@ -54,9 +51,9 @@ def measure(name: str, data: Path, seconds: float) -> list[dict[str, object]]:
     utterances = DataDir.read(data).utterances
     for i in np.random.default_rng(0).permutation(len(utterances)):  # not all of the first speaker
         utterance = utterances[i]
-        x = torch.from_numpy(mono(utterance, model.sample_rate)).view(1, 1, -1)
+        x = torch.from_numpy(utterance.mono(model.sample_rate)).view(1, 1, -1)
         length = x.shape[-1]
-        speaker = model.speaker_vector(speaker_indices(model, [utterance.speaker], str(data)))
+        speaker = model.speaker_vector(model.speaker_indices([utterance.speaker]))
         z_q = model.quantizer.decode(model.encode(x))
         uniforms = torch.from_numpy(np.random.default_rng([0, samples]).random((1, length)))
         reference = exact(x.double(), z_q.double(), None if speaker is None else speaker.double())

@@ -107,6 +107,7 @@ main() {
     tag=${tag:-$(basename "$conf" .yaml)}
     exp=$exp_dir/$tag
     model=$exp/models/$checkpoint
+    resynthesize=$AUDIOVQ_ROOT/recipes/resynthesize.py
     if [ "$fs" -eq 0 ]; then
         fs=$(python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["model"]["sample_rate"])' "$conf")
     fi
@@ -119,7 +120,7 @@ main() {
     if runs 0 "data directories"; then stage_data; fi
     if runs 1 "pack"; then stage_pack; fi
     if runs 2 "train"; then stage_train; fi
-    if runs 3 "encode and reconstruct"; then stage_decode reconstruct; fi
+    if runs 3 "encode and reconstruct"; then stage_reconstruct; fi
     if runs 4 "convert between speakers"; then stage_convert; fi
     if runs 5 "priors"; then stage_prior; fi
     if runs 6 "sample from the priors"; then stage_sample; fi
@@ -227,20 +228,35 @@ eval_data() {
     fi
 }
 
-# $1 is reconstruct or convert.
-stage_decode() {
-    local data out inputs program=$AUDIOVQ_ROOT/recipes/resynthesize.py
+stage_reconstruct() {
+    local data
     need "$model/config.json" 2
     data=$(eval_data)
-    out=$exp/$1_$checkpoint/$(basename "$data")
-    inputs=$(fingerprint "$model/config.json" "$model/model.safetensors" "$data"/{wav.scp,segments,utt2spk} "$program" \
-        "$decoder")
+    encode_codes "$data"
+    decode_codes reconstruct "$data"
+}
+
+# Sound of the codes of data directory $2; $1 is reconstruct or convert.
+decode_codes() {
+    local codes out
+    codes=$exp/codes_$checkpoint/$(basename "$2")
+    out=$exp/$1_$checkpoint/$(basename "$2")
+    need "$codes/codes" 3
+    run_jobs "$1" "$2" "$out" "$(fingerprint "$codes.done" "$resynthesize" "$decoder")" --codes "$codes/codes" \
+        "${decode_args[@]}"
+}
+
+# Runs resynthesize.py $1 on data directory $2 in parallel jobs, which make folder $3, unless that was done before with
+# inputs of hash $4; the rest are more options.
+run_jobs() {
+    local what=$1 data=$2 out=$3 inputs=$4
+    shift 4
     if [ ! -d "$out" ]; then rm -f "$out.done"; fi
     if done_before "$out.done" "$inputs"; then return; fi
     rm -f "$out.done"
-    $decode_cmd JOB=1:"$nj" "$exp/log/$1_$checkpoint.JOB.log" \
-        python "$program" "$1" --model "$model" --data "$data" --out "$out" --job JOB --jobs "$nj" "${decode_args[@]}"
-    python "$program" join --out "$out" --jobs "$nj"
+    $decode_cmd JOB=1:"$nj" "$exp/log/${what}_${checkpoint}_$(basename "$data").JOB.log" \
+        python "$resynthesize" "$what" --model "$model" --data "$data" --out "$out" --job JOB --jobs "$nj" "$@"
+    python "$resynthesize" join --out "$out" --jobs "$nj"
     mark_done "$out.done" "$inputs"
     rm -rf "$out.parts"
 }
@@ -250,7 +266,7 @@ stage_convert() {
     if [ ! -f "$exp/spk2idx" ]; then
         echo "no conversion: the model knows no speakers (model.speaker_dim is 0)"
     else
-        stage_decode convert
+        decode_codes convert "$(eval_data)"
     fi
 }
 
@@ -279,34 +295,29 @@ stage_prior() {
     local set data name inputs
     need "$model/config.json" 2
     data=$(eval_data)
-    need "$exp/reconstruct_$checkpoint/$(basename "$data")/codes" 3
-    for set in $train_sets "$dev_set"; do encode_codes "$set"; done
+    need "$exp/codes_$checkpoint/$(basename "$data")/codes" 3
+    for set in $train_sets "$dev_set"; do encode_codes "$data_dir/$set"; done
     name_priors
     for name in "${priors[@]}"; do fit_prior "$name" "$data"; done
 }
 
-# The codes of all utterances of set $1.
+# The codes of all utterances of data directory $1.
 encode_codes() {
-    local data=$data_dir/$1 out=$exp/codes_$checkpoint/$1 inputs program=$AUDIOVQ_ROOT/recipes/resynthesize.py
-    need "$data/wav.scp" 0
-    inputs=$(fingerprint "$model/config.json" "$model/model.safetensors" "$data"/{wav.scp,segments,utt2spk} "$program")
-    if [ ! -d "$out" ]; then rm -f "$out.done"; fi
-    if done_before "$out.done" "$inputs"; then return; fi
-    rm -rf "$out.done" "$out.parts"
-    $decode_cmd JOB=1:"$nj" "$exp/log/encode_${checkpoint}_$1.JOB.log" \
-        python "$program" encode --model "$model" --data "$data" --out "$out" --job JOB --jobs "$nj"
-    python "$program" join --out "$out" --jobs "$nj"
-    mark_done "$out.done" "$inputs"
-    rm -rf "$out.parts"
+    local inputs
+    need "$1/wav.scp" 0
+    inputs=$(fingerprint "$model/config.json" "$model/model.safetensors" "$1"/{wav.scp,segments,utt2spk} "$resynthesize")
+    run_jobs encode "$1" "$exp/codes_$checkpoint/$(basename "$1")" "$inputs"
 }
 
 # Fits prior $1 and scores it on the codes of data directory $2. A run that was interrupted goes on.
 fit_prior() {
-    local folder=$exp/prior_$checkpoint/$1 eval_codes words=() codes=() own=() scored=() device=cpu job=() inputs set
-    eval_codes=$exp/reconstruct_$checkpoint/$(basename "$2")
+    local folder=$exp/prior_$checkpoint/$1 all=$exp/codes_$checkpoint eval_codes words=() codes=() marks=() own=()
+    local scored=() device=cpu job=() inputs set
+    eval_codes=$all/$(basename "$2")
     read -r -a words <<< "$prior_args"
-    for set in $train_sets; do codes+=("$exp/codes_$checkpoint/$set/codes"); done
-    inputs=$(fingerprint "$exp/codes_$checkpoint"/*.done "$eval_codes.done" "$prior_kind" "$prior_conf" "$prior_args")
+    for set in $train_sets; do codes+=("$all/$set/codes"); done
+    for set in $train_sets "$dev_set"; do marks+=("$all/$set.done"); done
+    inputs=$(fingerprint "${marks[@]}" "$eval_codes.done" "$prior_kind" "$prior_conf" "$prior_args")
     if done_before "$folder/.done" "$inputs"; then return; fi
     if [ ! -f "$folder/.begun" ] || [ "$(cat "$folder/.begun")" != "$inputs" ]; then
         rm -rf "$folder"
@@ -327,7 +338,7 @@ fit_prior() {
     esac
     $cuda_cmd "${job[@]}" --num-threads "$threads" "$exp/log/prior_${checkpoint}_$1.log" \
         python -m audiovq prior fit --kind "$prior_kind" --out "$folder" --threads "$threads" "${codes[@]}" \
-        --valid "$exp/codes_$checkpoint/$dev_set/codes" "${own[@]}" "${words[@]}"
+        --valid "$all/$dev_set/codes" "${own[@]}" "${words[@]}"
     $decode_cmd --num-threads "$threads" "$exp/log/prior_score_${checkpoint}_$1.log" \
         python -m audiovq prior score "$folder" "$eval_codes/codes" --json "$folder/eval.json" --threads "$threads" \
         "${scored[@]}"
@@ -361,7 +372,7 @@ stage_sample() {
 draw_samples() {
     local prior=$exp/prior_$checkpoint/$1 out=$exp/samples_$checkpoint/$1 codes inputs told=()
     local program=$AUDIOVQ_ROOT/recipes/sample_codes.py
-    codes=$exp/reconstruct_$checkpoint/$(basename "$2")/codes
+    codes=$exp/codes_$checkpoint/$(basename "$2")/codes
     if [ "$1" != any ]; then told=(--labels "$2/$(label_table "$1")"); fi
     inputs=$(fingerprint "$prior/.done" "$codes" "$program" "$top_p" "$decoder" "${told[@]}")
     if [ ! -d "$out" ]; then rm -f "$out.done"; fi
@@ -380,7 +391,7 @@ stage_score() {
     set=$(basename "$data")
     need "$exp/reconstruct_$checkpoint/$set/wav.scp" 3
     arguments=(--model "$model" --data "$data" --train "$data_dir/${train_sets%% *}" --threads "$threads"
-        --reconstructed "$exp/reconstruct_$checkpoint/$set" "${decode_args[@]}")
+        --codes "$exp/codes_$checkpoint/$set/codes" --reconstructed "$exp/reconstruct_$checkpoint/$set" "${decode_args[@]}")
     # shellcheck disable=SC2206  # several words
     arguments+=(${score_args:-})
     if [ -f "$exp/spk2idx" ]; then

@@ -20,8 +20,7 @@ import torch
 from audiovq.data.image.open import open_images
 from audiovq.data.image.output import sheet, write_png
 from audiovq.errors import AudioVQError, BadModelError
-from audiovq.image import ImageVQVAE
-from audiovq.pretrained import load_image_model
+from audiovq.image import ImageVQVAE, load_image_model
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 """Draws codes from a prior and decodes them: as many items as a set has, of its lengths, labels and voices.
 
     sample_codes.py --prior exp/vqvae/prior_best/text --model exp/vqvae/models/best --labels data/eval/text \\
-                    --data data/eval --codes exp/vqvae/reconstruct_best/eval/codes --out exp/vqvae/samples_best/text
+                    --data data/eval --codes exp/vqvae/codes_best/eval/codes --out exp/vqvae/samples_best/text
 
 OUT becomes a data directory of the sound, where `text` and `utt2spk` say what was asked for, with the codes in
 OUT/codes.npz.
@@ -21,20 +21,19 @@ import numpy as np
 import torch
 
 from audiovq.cli.prior.codes import read_labels
+from audiovq.codec import Codec
+from audiovq.codec.sampled import recording_of
 from audiovq.data.audio import write_audio
 from audiovq.data.files import atomic_folder
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import AudioVQError, BadDataError
-from audiovq.evaluate.likelihood import speaker_indices
-from audiovq.evaluate.resynthesis import decode_in_lockstep
-from audiovq.pretrained import load_model
 from audiovq.prior import Prior, load_prior, sample
 from audiovq.prior.base import Codes
 from audiovq.prior.collection import read_collection
 from audiovq.prior.sampling import uniform_streams
 
-BATCH_SIZE = 50  # decoded in lockstep
+BATCH_SIZE = 50  # that an autoregressive decoder draws in step
 
 
 def draw(prior: Prior, lengths: dict[str, int], labels: dict[str, str], seed: int, top_p: float) -> dict[str, Codes]:
@@ -55,7 +54,7 @@ def draw(prior: Prior, lengths: dict[str, int], labels: dict[str, str], seed: in
 def make(options: argparse.Namespace) -> None:
     """All of OUT, which appears when it is whole."""
     started = time.monotonic()
-    prior, model = load_prior(options.prior), load_model(options.model)
+    prior, codec = load_prior(options.prior), Codec.from_pretrained(options.model, "cpu")
     utterances = {u.id: u for u in DataDir.read(options.data).utterances}
     items = {item.name: item for item in read_collection([str(options.codes)]).items}
     if missing := sorted(set(utterances) - set(items)):
@@ -71,12 +70,11 @@ def make(options: argparse.Namespace) -> None:
     with atomic_folder(out) as making:
         (making / "wav").mkdir()
         for batch in (names[i : i + BATCH_SIZE] for i in range(0, len(names), BATCH_SIZE)):
-            voices = speaker_indices(model, [utterances[name].speaker for name in batch], str(options.data))
-            seeds = [zlib.crc32(f"{options.seed} {name}".encode()) for name in batch]
-            tensors = [torch.from_numpy(codes[name]) for name in batch]
-            sounds = decode_in_lockstep(model, tensors, speaker=voices, seeds=seeds, decoder=options.decoder)
+            voices = [utterances[name].speaker if codec.model.speakers else None for name in batch]
+            recordings = [recording_of(codec, codes[name]) for name in batch]
+            sounds = codec.decode_many(recordings, speakers=voices, seed=options.seed, decoder=options.decoder)
             for name, sound in zip(batch, sounds, strict=True):
-                write_audio(making / "wav" / f"{name}.wav", sound[None], model.sample_rate)
+                write_audio(making / "wav" / f"{name}.wav", sound, codec.sample_rate)
         np.savez(making / "codes.npz", **codes)
         DataDir(tuple(_at(u, out / "wav" / f"{name}.wav") for name, u in utterances.items())).write(making)
     print(f"{out}: {len(codes)} items, {time.monotonic() - started:.0f} s")

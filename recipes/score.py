@@ -2,6 +2,7 @@
 """The tables of a recipe's RESULTS.md: likelihood, codes, distance to the original, words and voices recognised.
 
     score.py --model exp/vqvae/models/best --data data/eval --train data/train --pack dump/16000/eval \\
+             --codes exp/vqvae/codes_best/eval/codes \\
              --reconstructed exp/vqvae/reconstruct_best/eval --converted exp/vqvae/convert_best/eval --out scores
 
 writes results.md and scores.json into OUT, and prints the former. Everything that recognises knows original recordings
@@ -22,10 +23,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from resynthesize import original_of
 
 from audiovq import AudioVQVAE, load_model
 from audiovq.audio import WaveNetDecoder
 from audiovq.audio.mulaw import mulaw_decode, mulaw_encode
+from audiovq.bitstream import read_codes
 from audiovq.data.audio import resample
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.files import atomic_output
@@ -33,7 +36,6 @@ from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import AudioVQError
 from audiovq.evaluate.likelihood import measure_likelihood
-from audiovq.evaluate.resynthesis import mono, original_of
 from audiovq.metrics.interval import share_interval
 from audiovq.metrics.scores import ALL, score_file, summarize
 from audiovq.metrics.speech import metrics_for
@@ -58,7 +60,7 @@ class Speech:
 
     @classmethod
     def read(cls, utterances: Sequence[Utterance], rate: int) -> Speech:
-        return cls(utterances, [mono(u, rate) for u in utterances])
+        return cls(utterances, [u.mono(rate) for u in utterances])
 
     def choose(self, places: Sequence[int]) -> Speech:
         return Speech([self.utterances[i] for i in places], [self.sounds[i] for i in places])
@@ -74,10 +76,11 @@ class Speech:
 
 @dataclass(frozen=True)
 class Material:
-    """All that is scored. `sources` are the originals of `converted`, in its order."""
+    """All that is scored: `codes` `[Q, F]` are those of the originals, `sources` the originals of `converted`."""
 
     model: AudioVQVAE
     original: Speech
+    codes: list[torch.Tensor]
     reconstructed: Speech
     converted: Speech | None
     sources: list[Utterance]
@@ -107,13 +110,14 @@ def likelihood_table(model: AudioVQVAE, nocodes: AudioVQVAE | None, pack: Packed
 
 
 def usage_table(model: AudioVQVAE, codes: Sequence[torch.Tensor], file_kbps: float) -> Table:
-    """Perplexity and usage over all codes of the set, and what the files take."""
-    usage = CodeUsage(model.codebook_sizes)
+    """Perplexity and usage over all codes of the set, at the levels they have, and what the files take."""
+    sizes = model.codebook_sizes[: len(codes[0])]
+    usage = CodeUsage(sizes)
     for one in codes:
         usage.update(one.unsqueeze(0))
     figures = {name: values.tolist() for name, values in usage.compute().items()} | {"file_kbps": file_kbps}
     rows = []
-    for level, size in enumerate(model.codebook_sizes):
+    for level, size in enumerate(sizes):
         used, perplexity = f"{figures['usage'][level]:.1%}", f"{figures['perplexity'][level]:.1f}"
         rows.append([str(level), str(size), used, perplexity, f"{model.frame_rate * math.log2(size):.0f}"])
     table = markdown(["level", "codebook size", "used", "perplexity", "bits/s"], rows)
@@ -142,16 +146,16 @@ def word_table(material: Material, templates: Speech) -> Table:
     """Words recognised by their nearest templates: of all speakers, and of other speakers than the one who is heard."""
     model, original = material.model, material.original
 
-    def codes_of(speech: Speech) -> Features:
-        codes = [model.encode(torch.from_numpy(x).view(1, 1, -1)) for x in speech.sounds]
-        return [model.quantizer.decode(one)[0].T.numpy() for one in codes]
+    def vectors_of(codes: Sequence[torch.Tensor]) -> Features:
+        return [model.quantizer.decode(one.unsqueeze(0))[0].T.numpy() for one in codes]
 
     def mfcc_of(speech: Speech) -> Features:
         return [word_features(x, material.rate) for x in speech.sounds]
 
-    known = mfcc_of(templates)
+    known, levels = mfcc_of(templates), len(material.codes[0])
+    own = [model.encode(torch.from_numpy(x).view(1, 1, -1), levels)[0] for x in templates.sounds]
     queries = {
-        "codes of the originals": (original, codes_of(original), codes_of(templates)),
+        "codes of the originals": (original, vectors_of(material.codes), vectors_of(own)),
         "originals, MFCC": (original, mfcc_of(original), known),
         "reconstructed, MFCC": (material.reconstructed, mfcc_of(material.reconstructed), known),
     }
@@ -232,11 +236,14 @@ def read_material(options: argparse.Namespace) -> Material:
     original, reconstructed = (
         Speech.read(DataDir.read(path).utterances, model.sample_rate) for path in (options.data, options.reconstructed)
     )
-    by_id = {u.id: u for u in original.utterances}
+    files = [read_codes(options.codes / f"{u.id}.codes") for u in original.utterances]
+    codes = [torch.from_numpy(found[0]) for _, found in files]  # of the one channel
     if options.converted is None:
-        return Material(model, original, reconstructed, None, [])
+        return Material(model, original, codes, reconstructed, None, [])
     converted = Speech.read(DataDir.read(options.converted).utterances, model.sample_rate)
-    return Material(model, original, reconstructed, converted, [original_of(u, by_id) for u in converted.utterances])
+    by_id = {u.id: u for u in original.utterances}
+    sources = [original_of(u, by_id) for u in converted.utterances]
+    return Material(model, original, codes, reconstructed, converted, sources)
 
 
 @torch.inference_mode()
@@ -249,10 +256,9 @@ def score(options: argparse.Namespace) -> dict[str, Table]:
     if isinstance(decoder, WaveNetDecoder) and options.pack is not None:
         nocodes = load_model(options.nocodes) if options.nocodes else None
         tables["Likelihood"] = likelihood_table(model, nocodes, PackedCorpus.open(options.pack))
-    codes = [model.encode(torch.from_numpy(x).view(1, 1, -1))[0] for x in material.original.sounds]
     seconds = sum(len(x) for x in material.original.sounds) / material.rate
-    file_bits = 8 * sum(f.stat().st_size for f in (options.reconstructed / "codes").glob("*.codes"))
-    tables["Codes"] = usage_table(model, codes, file_bits / seconds / 1000)
+    file_bits = 8 * sum(f.stat().st_size for f in options.codes.glob("*.codes"))
+    tables["Codes"] = usage_table(model, material.codes, file_bits / seconds / 1000)
     tables["Distance"] = distance_table(material, companded=isinstance(decoder, WaveNetDecoder))
     if options.templates:
         templates = Speech.read(chosen_templates(train, options.templates), material.rate)
@@ -275,6 +281,7 @@ def main() -> None:
         "--train", type=Path, required=True, help="data directory that voices and words are learnt from"
     )
     parser.add_argument("--pack", type=Path, help="the packed originals, for likelihoods")
+    parser.add_argument("--codes", type=Path, required=True, help="folder of the originals' .codes files")
     parser.add_argument("--reconstructed", type=Path, required=True, help="data directory of the reconstructions")
     parser.add_argument("--converted", type=Path, help="data directory of the conversions")
     parser.add_argument("--templates", type=int, default=0, help="of each word and speaker, where utterances are words")

@@ -28,7 +28,6 @@ FLOORS = [
     {"quantize", "metrics", "bitstream"},
     {"modelfolder"},
     {"audio", "image", "prior"},
-    {"pretrained"},
     {"codec"},
     {"train", "evaluate"},
     {"cli"},

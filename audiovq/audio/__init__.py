@@ -10,7 +10,7 @@ from audiovq.audio.encoder import Encoder, LogMelEncoder, WaveformEncoder
 from audiovq.audio.excitation import Place
 from audiovq.audio.frame_decoder import FrameDecoder
 from audiovq.audio.likelihood import LogisticMixture, MuLawSoftmax
-from audiovq.audio.model import AudioVQVAE
+from audiovq.audio.model import AudioVQVAE, load_model
 from audiovq.audio.source_decoder import SourceDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler.definition import sample_wavenet
@@ -30,5 +30,6 @@ __all__ = [
     "SourceDecoder",
     "WaveNetDecoder",
     "WaveformEncoder",
+    "load_model",
     "sample_wavenet",
 ]

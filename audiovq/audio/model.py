@@ -1,6 +1,6 @@
 """The audio VQ-VAE: encoder, quantizer, and decoders over the same codes (arXiv 1711.00937, section 4.3)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -16,7 +16,7 @@ from audiovq.audio.excitation import Place
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.errors import BadModelError, ConfigError
-from audiovq.modelfolder import fill_model, read_model_folder, resolve_model, validate_config, write_model
+from audiovq.modelfolder import StoredModel, fill_model, read_model, validate_config, write_model
 from audiovq.quantize import Quantizer, num_weights
 from audiovq.quantize.build import build_quantizer
 
@@ -54,6 +54,7 @@ class AudioVQVAE(nn.Module):
         self.speaker_table = nn.Embedding(len(speakers), speaker_dim) if speakers else None
         self.default_num_quantizers = default_num_quantizers or quantizer.num_quantizers
         self.config: AudioModelConfig | None = None
+        self.name = "this model"  # in messages
 
     # Facts about the model.
 
@@ -101,7 +102,7 @@ class AudioVQVAE(nn.Module):
         """The decoder of that name, or the default; BadModelError names those there are."""
         name = name or self.decoder_names[0]
         if name not in self.decoders:
-            raise BadModelError(f"no decoder {name!r} in this model; it has {', '.join(self.decoder_names)}")
+            raise BadModelError(f"{self.name} has no decoder {name!r}; choose from {', '.join(self.decoder_names)}")
         return cast(Decoder, self.decoders[name])
 
     def sampler(self, decoder: str | None = None, precision: str | None = None) -> WaveNetSampler | None:
@@ -129,6 +130,18 @@ class AudioVQVAE(nn.Module):
         return None
 
     # Codes and sound.
+
+    def speaker_index(self, name: str) -> int:
+        """Place of a name in the speaker table; BadModelError names those there are."""
+        if not self.speakers:
+            raise BadModelError(f"{self.name} has no speakers, and {name!r} was asked for; leave --speaker out")
+        if name not in self.speakers:
+            raise BadModelError(f"{self.name} has no speaker {name!r}; choose from {', '.join(self.speakers)}")
+        return self.speakers.index(name)
+
+    def speaker_indices(self, names: Iterable[str]) -> Tensor | None:
+        """Names -> indices `[N]`; None for a model without speakers, whatever the names."""
+        return torch.tensor([self.speaker_index(name) for name in names]) if self.speakers else None
 
     def speaker_vector(self, speaker: Tensor | None) -> Tensor | None:
         """Speaker indices `[B]` -> `[B, speaker_dim]`; None for a model without speakers."""
@@ -206,12 +219,15 @@ class AudioVQVAE(nn.Module):
 
         Raises BadModelError, with the mend, for an unknown name or a folder that is not a model of ours.
         """
-        folder = resolve_model(name_or_path, revision=revision)
-        raw, tensors = read_model_folder(folder)
-        if raw.get("kind") == "image":
-            raise BadModelError(f"{folder}: a model of images; those are for audiovq image and load_image_model")
-        model = cls.from_config(validate_config(AudioModelConfig, raw, folder))
-        fill_model(model, tensors, folder)
+        return cls.from_stored(read_model(name_or_path, revision=revision))
+
+    @classmethod
+    def from_stored(cls, stored: StoredModel) -> "AudioVQVAE":
+        """The same of a folder that was read already."""
+        if stored.is_image:
+            raise BadModelError(f"{stored.folder}: is a model of images; those are for audiovq image and ImageCodec")
+        model = cls.from_config(validate_config(AudioModelConfig, stored))
+        fill_model(model, stored)
         return model.eval()
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -221,3 +237,8 @@ class AudioVQVAE(nn.Module):
     def num_parameters(self) -> int:
         """Weights in all, codebooks included."""
         return num_weights(self)
+
+
+def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> AudioVQVAE:
+    """A bundled name, a local folder or a hub id -> the model in eval mode on `device`."""
+    return AudioVQVAE.from_pretrained(name_or_path).to(device)

@@ -6,7 +6,15 @@ It knows integers and headers, not networks. `CodesWriter` and `CodesReader` wor
 
 from audiovq.bitstream.describe import describe
 from audiovq.bitstream.header import Coding, Header, Media
-from audiovq.bitstream.media import AudioHeader, ImageHeader, as_audio, as_image, packet_frames, parse_header
+from audiovq.bitstream.media import (
+    AudioHeader,
+    ImageHeader,
+    as_audio,
+    as_image,
+    packet_frames,
+    parse_header,
+    second_of_frames,
+)
 from audiovq.bitstream.reader import CodesReader, DamagedPacket, read_codes
 from audiovq.bitstream.writer import CodesWriter, write_codes
 
@@ -25,5 +33,6 @@ __all__ = [
     "packet_frames",
     "parse_header",
     "read_codes",
+    "second_of_frames",
     "write_codes",
 ]

@@ -174,6 +174,11 @@ class ImageHeader(Header):
         return b""
 
 
+def second_of_frames(model_sample_rate: int, hop_length: int) -> int:
+    """A good `frames_per_packet` for a recording: about one second."""
+    return max(1, round(model_sample_rate / hop_length))
+
+
 def packet_frames(grid: tuple[int, int], codebook_sizes: Sequence[int]) -> int:
     """A good `frames_per_packet` for a picture: as few whole rows as make `PACKET_BYTES`, so that damage costs little.
 

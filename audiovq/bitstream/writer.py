@@ -7,7 +7,6 @@ does so.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from types import TracebackType
 from typing import IO
 
@@ -16,7 +15,7 @@ import numpy as np
 from audiovq.bitstream.header import Header, crc_of
 from audiovq.bitstream.media import AudioHeader
 from audiovq.bitstream.packet import encode_end, encode_packet
-from audiovq.data.files import atomic_output
+from audiovq.data.files import open_output
 from audiovq.errors import BadCodesError
 
 
@@ -33,6 +32,7 @@ class CodesWriter:
     def __init__(self, fileobj: IO[bytes], header: Header) -> None:
         self.header = header
         self.num_frames = 0  # taken so far
+        self.num_bytes = 0  # written so far
         self._file = fileobj
         self._packets = 0
         self._pending = np.zeros((header.channels, header.num_quantizers, 0), np.int64)
@@ -130,12 +130,13 @@ class CodesWriter:
             if written is None:
                 raise BlockingIOError("the output is non-blocking and full; write .codes to a blocking file")
             view = view[written:]
+        self.num_bytes += len(data)
 
 
 def write_codes(
     target: str | os.PathLike[str] | IO[bytes], header: Header, codes: np.ndarray, *, force: bool = False
-) -> None:
-    """Writes a whole `.codes` file from codes, integers [C, Q, F].
+) -> int:
+    """Writes a whole `.codes` file from codes, integers [C, Q, F], and returns its bytes.
 
     Args:
         target: path, written under a temporary name and renamed; or a binary file object.
@@ -147,9 +148,6 @@ def write_codes(
         BadCodesError: see `CodesWriter`.
         OutputError: the path exists, or its folder is not writable.
     """
-    if isinstance(target, (str, os.PathLike)):
-        with atomic_output(Path(target), force=force) as temporary, temporary.open("wb") as file:
-            write_codes(file, header, codes)
-        return
-    with CodesWriter(target, header) as writer:
+    with open_output(target, force=force) as file, CodesWriter(file, header) as writer:
         writer.write(codes)
+    return writer.num_bytes

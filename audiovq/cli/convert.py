@@ -9,7 +9,14 @@ import click
 
 from audiovq.cli.encode import AUDIO_SUFFIXES
 from audiovq.cli.shared.batch import File, process
-from audiovq.cli.shared.options import decode_options, decoding_threads, encode_options, set_threads, work_options
+from audiovq.cli.shared.options import (
+    decode_options,
+    decoding_threads,
+    encode_options,
+    refuse_both_rates,
+    set_threads,
+    work_options,
+)
 from audiovq.cli.shared.progress import Progress, in_samples
 from audiovq.cli.shared.report import show_notices
 from audiovq.errors import BadModelError
@@ -36,18 +43,15 @@ def convert(
     bitrate: float | None,
     num_quantizers: int | None,
     normalize: bool,
-    decoder: str | None,
-    precision: str | None,
-    pitch_shift: float,
-    seed: int,
     device: str,
     threads: int | None,
     force: bool,
     quiet: bool,
+    **decoding: Any,
 ) -> None:
     """Encode audio IN and decode it with another speaker's voice to OUT: a file, a directory tree, or - (a pipe)."""
-    if bitrate is not None and num_quantizers is not None:
-        raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
+    encoding: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
+    refuse_both_rates(encoding)
     from audiovq.codec import Codec, decode_file, encode_file
 
     show_notices(not quiet)
@@ -55,9 +59,7 @@ def convert(
     codec = Codec.from_pretrained(model, device)
     if not codec.model.speakers:
         raise BadModelError(f"{model} has no speakers to convert to; choose a model trained with a speaker table")
-    # With the new speaker in its header, an unknown name fails before any work.
-    encoding: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
-    decoding: dict[str, Any] = {"decoder": decoder, "precision": precision, "pitch_shift": pitch_shift, "seed": seed}
+    codec.check(speaker=speaker, **encoding)  # what is wrong fails once, not for each file
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
         codes = io.BytesIO()
@@ -74,5 +76,5 @@ def convert(
         new_suffix=".wav",
         quiet=quiet,
         debug=ctx.find_root().params["debug"],
-        files_at_once=lambda _: decoding_threads(threads, codec, decoder),
+        files_at_once=lambda _: decoding_threads(threads, codec, decoding["decoder"]),
     )

@@ -17,7 +17,7 @@ from audiovq.errors import AudioVQError
 
 if TYPE_CHECKING:
     from audiovq.bitstream import AudioHeader
-    from audiovq.codec import Codec, EncodedAudio, FileReport
+    from audiovq.codec import Codec, EncodedAudio, FileReport, FrameSource
 
 
 @click.command()
@@ -38,20 +38,13 @@ def decode(
     source: str,
     target: str,
     model: str | None,
-    allow_mismatch: bool,
-    decoder: str | None,
-    precision: str | None,
-    pitch_shift: float,
-    seed: int,
-    speaker: str | None,
     utt2spk: Path | None,
-    start: float,
-    duration: float | None,
     conceal: bool,
     device: str,
     threads: int | None,
     force: bool,
     quiet: bool,
+    **decoding: Any,
 ) -> None:
     """Decode codes IN to audio OUT (.wav, .flac or .ogg), with the rate and number of samples that went in.
 
@@ -68,70 +61,90 @@ def decode(
         raise click.UsageError("read from ark:FILE or from scp:FILE, not from both")
     if entries is None and utt2spk is not None:
         raise click.UsageError("--utt2spk needs ids, which a .codes file has not; read from scp:FILE or ark:FILE")
-    from audiovq.bitstream import CodesReader, as_audio
-    from audiovq.codec import Codec, FrameSource, decode_file
-    from audiovq.codec.archive import read_codes_archive
-
     show_notices(not quiet)
     set_threads(threads)
-    options: dict[str, Any] = {"decoder": decoder, "precision": precision, "speaker": speaker, "seed": seed}
-    options |= {"pitch_shift": pitch_shift, "start": start, "duration": duration, "allow_mismatch": allow_mismatch}
-    codecs: dict[str, Codec] = {}  # the files of a tree may come from several models
-    lock = threading.Lock()
-    if model is not None:
-        codecs["--model"] = Codec.from_pretrained(model, device)
+    work = _Decoding(model, device, threads, conceal, force, decoding)
+    shown: dict[str, Any] = {"quiet": quiet, "debug": ctx.find_root().params["debug"]}
+    if entries is None:
+        at_once = work.files_at_once
+        process(source, target, work.file, suffixes=(".codes",), new_suffix=".wav", files_at_once=at_once, **shown)
+        return
+    from audiovq.codec.sampled import recordings_of
 
-    def codec_for(header: AudioHeader) -> Codec:
-        name = header.model if model is None else "--model"
-        with lock:
-            if name not in codecs:
-                codecs[name] = Codec.for_header(header, device)
-            return codecs[name]
+    voices, recordings = read_map(utt2spk), recordings_of(entries, work.chosen)
 
-    def work(source: File, target: File, progress: Progress) -> FileReport:
-        with FrameSource(source, conceal=conceal) as frames:
-            codec = codec_for(frames.header)
-            in_frames = in_samples(progress, codec.hop_length)
-            return decode_file(codec, frames, target, force=force, progress=in_frames, **options)
+    def decode_entry(utterance: str, encoded: EncodedAudio, target: Path, progress: Progress) -> FileReport:
+        return work.recording(encoded, target, progress, voices.get(utterance))
 
-    def files_at_once(sources: list[Path]) -> int:
+    decode_entries(recordings, target, decode_entry, threads=work.recordings_at_once, force=force, **shown)
+
+
+class _Decoding:
+    """What the options say: codecs, each loaded once, and how they decode a file or a recording.
+
+    Args:
+        model: its name, for all that is decoded; None: the files of a tree may come from several models.
+        device, threads, conceal, force: as the options.
+        decoding: options of `Codec.decode`.
+    """
+
+    def __init__(
+        self, model: str | None, device: str, threads: int | None, conceal: bool, force: bool, decoding: dict[str, Any]
+    ) -> None:
+        from audiovq.codec import Codec
+
+        self.chosen = None if model is None else Codec.from_pretrained(model, device)
+        self._device, self._threads, self._conceal, self._force = device, threads, conceal, force
+        self._decoding = decoding
+        self._codecs: dict[str, Codec] = {}
+        self._lock = threading.Lock()
+
+    def file(self, source: File, target: File, progress: Progress) -> FileReport:
+        """A `.codes` file to audio."""
+        from audiovq.codec import FrameSource
+
+        with FrameSource(source, conceal=self._conceal) as frames:
+            return self._decode(frames, target, progress, self._decoding)
+
+    def recording(self, encoded: EncodedAudio, target: Path, progress: Progress, voice: str | None) -> FileReport:
+        """A recording of an archive to audio, in a voice of its own if there is one."""
+        from audiovq.codec import FrameSource
+
+        with FrameSource(encoded) as frames:
+            return self._decode(frames, target, progress, self._decoding | ({"speaker": voice} if voice else {}))
+
+    def files_at_once(self, sources: list[Path]) -> int:
         """As suits the first file that can be opened; in trees of several models, the others are much like it."""
+        from audiovq.bitstream import CodesReader, as_audio
+
         for path in sources:
             try:
                 with CodesReader(path) as reader:
-                    return decoding_threads(threads, codec_for(as_audio(reader.header, str(path))), decoder)
+                    return self._at_once(as_audio(reader.header, str(path)))
             except (AudioVQError, OSError):
                 continue  # told when its turn comes
         return 1
 
-    debug = ctx.find_root().params["debug"]
-    if entries is not None:
-        voices = read_map(utt2spk)
+    def recordings_at_once(self, first: EncodedAudio) -> int:
+        """As suits the first of an archive."""
+        return self._at_once(first.header)
 
-        def decode_entry(utterance: str, encoded: EncodedAudio, target: Path, progress: Progress) -> FileReport:
-            codec = codec_for(encoded.header)
-            in_frames = in_samples(progress, codec.hop_length)
-            voice = {"speaker": voices.get(utterance, speaker)}
-            with FrameSource(encoded) as frames:
-                return decode_file(codec, frames, target, force=force, progress=in_frames, **(options | voice))
+    def _at_once(self, header: AudioHeader) -> int:
+        return decoding_threads(self._threads, self._codec_for(header), self._decoding["decoder"])
 
-        decode_entries(
-            read_codes_archive(entries, codecs.get("--model")),
-            target,
-            decode_entry,
-            threads=lambda encoded: decoding_threads(threads, codec_for(encoded.header), decoder),
-            force=force,
-            quiet=quiet,
-            debug=debug,
-        )
-        return
-    process(
-        source,
-        target,
-        work,
-        suffixes=(".codes",),
-        new_suffix=".wav",
-        quiet=quiet,
-        debug=debug,
-        files_at_once=files_at_once,
-    )
+    def _decode(self, frames: FrameSource, target: File, progress: Progress, options: dict[str, Any]) -> FileReport:
+        from audiovq.codec import decode_file
+
+        codec = self._codec_for(frames.header)
+        in_frames = in_samples(progress, codec.hop_length)
+        return decode_file(codec, frames, target, force=self._force, progress=in_frames, **options)
+
+    def _codec_for(self, header: AudioHeader) -> Codec:
+        from audiovq.codec import Codec
+
+        if self.chosen is not None:
+            return self.chosen
+        with self._lock:
+            if header.model not in self._codecs:
+                self._codecs[header.model] = Codec.for_header(header, self._device)
+            return self._codecs[header.model]

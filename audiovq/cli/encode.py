@@ -9,7 +9,7 @@ import click
 
 from audiovq.cli.shared.archive import Sound, encode_entries, read_map, specifier
 from audiovq.cli.shared.batch import File, process
-from audiovq.cli.shared.options import encode_options, kaldi_options, set_threads, work_options
+from audiovq.cli.shared.options import encode_options, kaldi_options, refuse_both_rates, set_threads, work_options
 from audiovq.cli.shared.progress import Progress, in_samples
 
 if TYPE_CHECKING:
@@ -36,16 +36,13 @@ def encode(
     source: str,
     target: str,
     model: str,
-    bitrate: float | None,
-    num_quantizers: int | None,
-    normalize: bool,
-    speaker: str | None,
     segments: Path | None,
     utt2spk: Path | None,
     device: str,
     threads: int | None,
     force: bool,
     quiet: bool,
+    **encoding: Any,
 ) -> None:
     """Encode audio IN to codes OUT.
 
@@ -55,29 +52,20 @@ def encode(
     As in Kaldi, IN may be scp:wav.scp (files, commands ending in |, or places in archives) or ark:wav.ark, and OUT
     ark:codes.ark, ark,scp:codes.ark,codes.scp, ark:- or a directory for a file of each utterance.
     """
-    if bitrate is not None and num_quantizers is not None:
-        raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
+    refuse_both_rates(encoding)
     entries, archive = specifier(source), specifier(target)
     if entries is None and (archive or segments or utt2spk):
         what = f"{target} needs ids" if archive else "--segments and --utt2spk need ids"
         raise click.UsageError(f"{what}, which a plain file has not; read from scp:FILE or ark:FILE")
-    import numpy as np
-
     from audiovq.codec import Codec, encode_file
 
     set_threads(threads)
     codec = Codec.from_pretrained(model, device)
-    options: dict[str, Any] = {
-        "bitrate": bitrate,
-        "num_quantizers": num_quantizers,
-        "normalize": normalize,
-        "speaker": speaker,
-    }
-    codec.encode(np.zeros((1, 0), np.float32), codec.sample_rate, **options)  # a wrong option fails once, not per file
+    codec.check(**encoding)  # what is wrong fails once, not for each file
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
         in_frames = in_samples(progress, codec.hop_length)
-        return encode_file(codec, source, target, force=force, progress=in_frames, **options)
+        return encode_file(codec, source, target, force=force, progress=in_frames, **encoding)
 
     debug = ctx.find_root().params["debug"]
     if entries is not None:
@@ -85,8 +73,8 @@ def encode(
 
         def encode_entry(utterance: str, sound: Sound, progress: Progress) -> EncodedAudio:
             in_frames = in_samples(progress, codec.hop_length)
-            voice = {"speaker": speakers.get(utterance, speaker)}
-            return codec.encode(*sound, progress=in_frames, **(options | voice))
+            voice = {"speaker": speakers.get(utterance, encoding["speaker"])}
+            return codec.encode(*sound, progress=in_frames, **(encoding | voice))
 
         encode_entries(entries, target, encode_entry, segments=segments, force=force, quiet=quiet, debug=debug)
         return

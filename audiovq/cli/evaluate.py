@@ -13,6 +13,7 @@ from audiovq.cli.shared.progress import step_bar
 
 if TYPE_CHECKING:
     from audiovq.codec import Codec
+    from audiovq.evaluate import comparison
     from audiovq.evaluate.roundtrip import Coder
     from audiovq.evaluate.tally import Tally
     from audiovq.metrics.speech import Metric
@@ -67,14 +68,12 @@ def codec(
     against: str | None,
     baseline_train: Path | None,
     weights: tuple[str, ...],
-    judges: str | None,
-    whisper: Path | None,
-    nisqa: Path | None,
     group: Path | None,
     json_path: Path | None,
     tsv_path: Path | None,
     device: str,
     threads: int | None,
+    **judging: Any,
 ) -> None:
     """Encode the utterances of a data directory to .codes and back, and score what comes out.
 
@@ -86,49 +85,62 @@ def codec(
     """
     if bitrate and num_quantizers is not None:
         raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
-    specs = [spec.strip() for spec in (against or "").split(",") if spec.strip()]
-    if any(spec.partition(":")[0] == "melrvq" for spec in specs) != (baseline_train is not None):
-        raise click.UsageError("melrvq in --against and --baseline-train go together: it learns from that directory")
+    specs = _specs(against, baseline_train)
     from audiovq.codec import Codec
-    from audiovq.data.files import atomic_output
+    from audiovq.codec.loading import pick_device
     from audiovq.data.kaldi.datadir import DataDir
     from audiovq.evaluate import comparison
     from audiovq.evaluate.roundtrip import round_trip
-    from audiovq.metrics import table
     from audiovq.metrics.scores import read_groups
-    from audiovq.pretrained import model_fingerprint, resolve_model
+    from audiovq.modelfolder import read_model
 
     set_threads(threads)
     utterances = DataDir.read(data_dir).utterances
     groups = read_groups(group, [u.id for u in utterances]) if group else None
-    network = Codec.from_pretrained(model, device)
+    stored = read_model(model)
+    network = Codec.from_stored(stored, model, pick_device(device))
     rate = 16000 if network.sample_rate >= 16000 else 8000
     others, left_out = _others(specs, rate, baseline_train, _folders(weights))
-    metrics, tallies, absent = _measures(rate, judges, whisper, nisqa)
-    left_out += absent
+    measures, absent = _measures(rate, **judging)
     coders = [_coder(network, bits, num_quantizers, decoder) for bits in bitrate or [None]] + others
     with step_bar("evaluate", "utt") as progress:
-        trips = round_trip(utterances, coders, rate, groups=groups, metrics=metrics, tallies=tallies, progress=progress)
+        trips = round_trip(utterances, coders, rate, groups=groups, progress=progress, **measures)
     results = [comparison.Result(c.name, c.container, t) for c, t in zip(coders, trips, strict=True)]
-    sha256 = model_fingerprint(resolve_model(model)).hex()
-    seconds = sum(score.seconds for score in results[0].scores)
-    click.echo(f"{network.name} {sha256[:16]}: {len(utterances)} files, {seconds:.1f} s, {rate} Hz\n")
-    click.echo(
-        "\n".join([comparison.report(results, metrics, tallies), *(f"left out: {reason}" for reason in left_out)])
-    )
-    tree = {
-        "model": network.name,
-        "sha256": sha256,
-        "data": str(data_dir),
-        "scored_at_hz": rate,
-        "metrics": {metric.name: metric.title for metric in metrics},
-        "left_out": left_out,
-        "codecs": comparison.to_tree(results, tallies),
-    }
-    for path, text in ((json_path, table.to_json(tree)), (tsv_path, comparison.to_tsv(results, metrics))):
-        if path is not None:
-            with atomic_output(path, force=True) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+    facts = {"model": network.name, "sha256": stored.fingerprint.hex(), "data": str(data_dir), "scored_at_hz": rate}
+    _report(results, facts, left_out + absent, json_path, tsv_path, **measures)
+
+
+def _report(
+    results: list[comparison.Result],
+    facts: dict[str, Any],
+    left_out: list[str],
+    json_path: Path | None,
+    tsv_path: Path | None,
+    *,
+    metrics: list[Metric],
+    tallies: list[Tally],
+) -> None:
+    """Print the tables, the first results' codec and rate above them, and write the files."""
+    from audiovq.evaluate import comparison
+    from audiovq.metrics import table
+
+    scores = results[0].scores
+    seconds = f"{sum(score.seconds for score in scores):.1f} s"
+    click.echo(f"{facts['model']} {facts['sha256'][:16]}: {len(scores)} files, {seconds}, {facts['scored_at_hz']} Hz\n")
+    click.echo("\n".join([comparison.report(results, metrics, tallies), *(f"left out: {why}" for why in left_out)]))
+    titles = {metric.name: metric.title for metric in metrics}
+    tree = facts | {"metrics": titles, "left_out": left_out, "codecs": comparison.to_tree(results, tallies)}
+    _write(json_path, table.to_json(tree))
+    _write(tsv_path, comparison.to_tsv(results, metrics))
+
+
+def _write(path: Path | None, text: str) -> None:
+    """Write a file that was asked for; one that exists is replaced."""
+    from audiovq.data.files import atomic_output
+
+    if path is not None:
+        with atomic_output(path, force=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 @evaluate.command()
@@ -152,11 +164,10 @@ def likelihood(
 
     ELBO adds the price of the codes under a uniform prior; where the codes are another's, it bounds nothing.
     """
+    from audiovq.audio import load_model
     from audiovq.data.corpus.packed import PackedCorpus
-    from audiovq.data.files import atomic_output
     from audiovq.evaluate.likelihood import measure_likelihood
     from audiovq.metrics import table
-    from audiovq.pretrained import load_model
 
     set_threads(threads)
     network, corpus = load_model(model), PackedCorpus.open(pack_dir)
@@ -175,10 +186,7 @@ def likelihood(
         }
     click.echo(f"{pack_dir}: {len(corpus)} utterances, {sum(u.num_samples for u in corpus.utterances)} samples\n")
     click.echo(table.markdown(["codes", "bits/sample", "ELBO bits/sample"], rows))
-    if json_path is not None:
-        with atomic_output(json_path, force=True) as temporary:
-            text = table.to_json({"model": model, "pack": str(pack_dir), "codes": tree})
-            temporary.write_text(text, encoding="utf-8")
+    _write(json_path, table.to_json({"model": model, "pack": str(pack_dir), "codes": tree}))
 
 
 def _coder(network: Codec, bitrate: float | None, num_quantizers: int | None, decoder: str | None) -> Coder:
@@ -211,8 +219,8 @@ def _coder(network: Codec, bitrate: float | None, num_quantizers: int | None, de
 
 def _measures(
     rate: int, judges: str | None, whisper: Path | None, nisqa: Path | None
-) -> tuple[list[Metric], list[Tally], list[str]]:
-    """Metrics and judges, tables of their own, and a line for each judge that can't be had."""
+) -> tuple[dict[str, Any], list[str]]:
+    """`metrics` with judges and `tallies`, which have tables of their own; a line for each judge that can't be had."""
     from audiovq.evaluate.quality_judges import RATE, quality_metrics
     from audiovq.evaluate.tally import bands_tally, words_tally
     from audiovq.metrics.speech import metrics_for
@@ -220,7 +228,8 @@ def _measures(
     names = [name.strip() for name in (judges or "").split(",") if name.strip()]
     metrics = list(metrics_for(rate))
     if rate != RATE:
-        return metrics, [], [f"judges and bands: they hear 16000 Hz, and this model's rate is {rate}"] if names else []
+        why = f"judges and bands: they hear 16000 Hz, and this model's rate is {rate}"
+        return {"metrics": metrics, "tallies": []}, [why] if names else []
     tallies, asked = [bands_tally()], [name for name in names if name != "words"]
     found, left_out = quality_metrics(asked, nisqa) if asked else ([], [])
     if {"words", "all"} & set(names):
@@ -228,7 +237,15 @@ def _measures(
             tallies.append(words_tally(whisper))
         except (ImportError, OSError) as error:
             left_out.append(f"words: {' '.join(str(error).split())}; pip install 'audiovq[judges]'")
-    return metrics + found, tallies, left_out
+    return {"metrics": metrics + found, "tallies": tallies}, left_out
+
+
+def _specs(against: str | None, baseline_train: Path | None) -> list[str]:
+    """The codecs of --against."""
+    specs = [spec.strip() for spec in (against or "").split(",") if spec.strip()]
+    if any(spec.partition(":")[0] == "melrvq" for spec in specs) != (baseline_train is not None):
+        raise click.UsageError("melrvq in --against and --baseline-train go together: it learns from that directory")
+    return specs
 
 
 def _folders(weights: tuple[str, ...]) -> dict[str, Path]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def models(as_json: bool) -> None:
     """List the bundled models: rate, levels, bitrates, size on disk, parameters, fingerprint of the codes."""
-    from audiovq.pretrained import bundled_models
+    from audiovq.modelfolder import bundled_models
 
     found = [describe_model(name) for name in bundled_models()]
     if as_json:
@@ -35,20 +35,23 @@ def models(as_json: bool) -> None:
 
 def describe_model(name: str) -> dict[str, Any]:
     """What there is to know of a model before using it, JSON-able."""
-    from audiovq.codec import ImageCodec, open_codec
-    from audiovq.pretrained import model_fingerprint, resolve_model
+    import torch
 
-    codec = open_codec(name, "cpu")
-    folder = resolve_model(name)
+    from audiovq.codec import ImageCodec
+    from audiovq.codec.open import codec_of
+    from audiovq.modelfolder import read_model
+
+    stored = read_model(name)
+    codec = codec_of(stored, name, torch.device("cpu"))
     own = _of_pictures(codec) if isinstance(codec, ImageCodec) else _of_sound(codec)
     return {
         "name": name,
-        "folder": str(folder),
+        "folder": str(stored.folder),
         **own,
         "num_parameters": codec.model.num_parameters(),
-        "num_bytes": sum(f.stat().st_size for f in folder.iterdir() if f.suffix in (".json", ".safetensors")),
+        "num_bytes": sum(f.stat().st_size for f in stored.folder.iterdir() if f.suffix in (".json", ".safetensors")),
         "fingerprint": codec.fingerprint.hex(),
-        "sha256": model_fingerprint(folder).hex(),
+        "sha256": stored.fingerprint.hex(),
     }
 
 

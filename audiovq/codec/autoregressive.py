@@ -1,4 +1,4 @@
-"""WaveNet decoding block by block with the sampler's state carried: memory does not grow with the length.
+"""WaveNet decoding block by block, many streams in step, with the sampler's state carried: memory does not grow.
 
 What is drawn must not depend on how the work is cut up. So blocks lie on a fixed grid and always have the same shape,
 padded at both ends: the products behind their conditions are then the same to the last bit in every run, where other
@@ -8,7 +8,7 @@ channel has its own stream of uniform numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.audio.wavenet_sampler import WaveNetSampler
+from audiovq.codec.part import Part
 from audiovq.codec.source import FrameSource
 
 BLOCK_FRAMES = 64
@@ -26,59 +27,73 @@ BLOCK_FRAMES = 64
 def sample_blocks(
     model: AudioVQVAE,
     sampler: WaveNetSampler,
-    frames: FrameSource,
-    start: int,
-    stop: int,
+    parts: Sequence[Part],
     *,
-    speaker: int | None,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-) -> NDArray[np.float32]:
-    """Samples start .. stop - 1 at the model's rate, `[C, stop - start]`, drawn from the first frame on in any case.
+) -> list[NDArray[np.float32]]:
+    """Samples begin .. end - 1 of each part at the model's rate, `[C, end - begin]`.
+
+    They are drawn from the first frame on in any case. All channels of all parts are drawn in step, which costs hardly
+    more than one; what is drawn does not depend on those beside it.
 
     Args:
         model: whose codes these are.
         sampler: of one of its WaveNet decoders.
-        frames: the codes.
-        speaker: index of the voice; None for a model without speakers.
+        parts: of recordings of any lengths; one that is done leaves the others going on.
         seed: of the uniform numbers, with the channel's number.
-        progress: called with the frames done and their total after every block.
+        progress: called with the frames done and their total, those of the longest, after every block.
     """
-    hop, channels = model.hop_length, frames.header.channels
-    total = -(-stop // hop)
-    streams = [np.random.default_rng([seed, channel]) for channel in range(channels)]
-    state = sampler.start(channels)
-    sound = np.empty((channels, stop - start), np.float32)
-    for begin in range(0, total, BLOCK_FRAMES):
-        count = min(BLOCK_FRAMES, total - begin)
-        codes = _padded(frames, begin - LOOKAHEAD, begin + BLOCK_FRAMES + LOOKAHEAD, total + LOOKAHEAD)
-        inner = slice(LOOKAHEAD, LOOKAHEAD + count)
-        condition = torch.cat([_condition(model, sampler, one, speaker)[:, inner] for one in codes])
-        uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams]))
-        part = sampler.sample(condition, uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
-        lost = (codes[:, :, inner] < 0).all(axis=1)  # [C, count]
-        part[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
-        first, last = max(start, begin * hop), min(stop, (begin + count) * hop)
-        if first < last:
-            sound[:, first - start : last - start] = part[:, first - begin * hop : last - begin * hop]
+    hop = model.hop_length
+    order = sorted(range(len(parts)), key=lambda i: -parts[i].end)
+    going = [parts[i] for i in order]  # the longest first, so that those who end are the last rows of the state
+    sounds = [np.empty((part.frames.header.channels, part.end - part.begin), np.float32) for part in going]
+    streams = [np.random.default_rng([seed, channel]) for sound in sounds for channel in range(len(sound))]
+    state = sampler.start(len(streams))
+    longest = -(-going[0].end // hop) if going else 0
+    for begin in range(0, longest, BLOCK_FRAMES):
+        count = min(BLOCK_FRAMES, longest - begin)
+        going = [part for part in going if part.end > begin * hop]
+        codes = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
+        pairs = zip(going, codes, strict=True)
+        condition = torch.cat([_condition(model, sampler, row, part.speaker) for part, rows in pairs for row in rows])
+        state = state.first(len(condition))
+        uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams[: len(condition)]]))
+        drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
+        lost = (np.concatenate(codes)[:, :, LOOKAHEAD : LOOKAHEAD + count] < 0).all(axis=1)  # [B, count]
+        drawn[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
+        _put(drawn, begin * hop, going, sounds)
         if progress is not None:
-            progress(begin + count, total)
-    return sound
+            progress(begin + count, longest)
+    return [sounds[order.index(i)] for i in range(len(parts))]
 
 
-def _padded(frames: FrameSource, first: int, last: int, limit: int) -> NDArray[np.int64]:
-    """Codes of frames first .. last - 1, `[C, Q, last - first]`; -1 before the beginning, past the end and `limit`."""
-    codes = frames.read(max(first, 0), min(last, limit))
-    before = max(-first, 0)
-    after = last - first - before - codes.shape[2]
-    return np.pad(codes, ((0, 0), (0, 0), (before, after)), constant_values=-1)
+def _put(drawn: NDArray[np.float32], begin: int, parts: Sequence[Part], sounds: Sequence[NDArray[np.float32]]) -> None:
+    """Copy what was drawn from sample `begin` on, `[B, T]`, to where it lies in each part's sound."""
+    row = 0
+    for part, sound in zip(parts, sounds, strict=False):  # sounds of parts that are done follow
+        first, last = max(part.begin, begin), min(part.end, begin + drawn.shape[1])
+        if first < last:
+            own = drawn[row : row + len(sound), first - begin : last - begin]
+            sound[:, first - part.begin : last - part.begin] = own
+        row += len(sound)
+
+
+def _block(frames: FrameSource, begin: int, total: int) -> NDArray[np.int64]:
+    """Codes of a block and of `LOOKAHEAD` frames at either end, `[C, Q, F]`; -1 where there are none, or none count.
+
+    What follows frame `total` counts only as far as the sound before it depends on it.
+    """
+    first, last = begin - LOOKAHEAD, begin + BLOCK_FRAMES + LOOKAHEAD
+    start = max(first, 0)
+    codes = frames.read(start, min(last, total + LOOKAHEAD))
+    after = last - start - codes.shape[2]
+    return np.pad(codes, ((0, 0), (0, 0), (start - first, after)), constant_values=-1)
 
 
 def _condition(model: AudioVQVAE, sampler: WaveNetSampler, codes: NDArray[np.int64], speaker: int | None) -> Tensor:
-    """Codes of a channel `[Q, F]` -> `[1, F, condition]`, of which `LOOKAHEAD` frames at either end lack context."""
+    """Codes of a channel `[Q, F]` -> `[1, F - 2 LOOKAHEAD, condition]`: the frames that have all their context."""
     device = next(model.parameters()).device
     index = None if speaker is None else torch.tensor([speaker], device=device)
-    z_q = model.quantizer.decode(
-        torch.from_numpy(codes).unsqueeze(0).to(device)
-    )  # -1 becomes 0, as does what is not there
-    return sampler.condition(z_q, model.speaker_vector(index))
+    z_q = model.quantizer.decode(torch.from_numpy(codes).unsqueeze(0).to(device))  # -1 becomes 0, as beyond an end
+    return sampler.condition(z_q, model.speaker_vector(index))[:, LOOKAHEAD:-LOOKAHEAD]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioVQVAE, Place
-from audiovq.codec.source import FrameSource
+from audiovq.codec.part import Part
 
 Waveform = NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -46,19 +46,16 @@ def encode_blocks(
 
 def decode_blocks(
     model: AudioVQVAE,
-    frames: FrameSource,
-    start: int,
-    stop: int,
+    part: Part,
     *,
-    decoder: str,
-    speaker: int | None,
+    decoder: str | None,
     block_frames: int,
     device: torch.device,
     seed: int = 0,
     pitch_shift: float = 0.0,
     progress: Progress | None = None,
 ) -> Waveform:
-    """Samples start .. stop - 1 at the model's rate, `[C, stop - start]`.
+    """Samples begin .. end - 1 of the part at the model's rate, `[C, end - begin]`.
 
     `decoder` is a feed-forward one; `audiovq.codec.autoregressive` has the counterpart for the others. seed and
     pitch_shift: see `Place`; every channel has noise of its own.
@@ -66,19 +63,19 @@ def decode_blocks(
     hop, context = model.hop_length, model.decoder_context(decoder)
     if context is None:
         raise ValueError(f"decoder {decoder!r} is autoregressive: decode with sample_blocks")
-    first, last = start // hop, -(-stop // hop)
-    channels = frames.header.channels
+    first, last = part.begin // hop, -(-part.end // hop)
+    channels = part.frames.header.channels
     place = Place(seed=seed, channels=range(channels), pitch_shift=pitch_shift)
     sound = np.zeros((channels, (last - first) * hop), np.float32)
     for begin, end in _blocks(first, last, block_frames):
         before = min(context[0], begin)
-        codes = frames.read(begin - before, end + context[1])
-        part = _decode(model, codes, decoder, speaker, device, replace(place, first_frame=begin - before))
+        codes = part.frames.read(begin - before, end + context[1])
+        block = _decode(model, codes, decoder, part.speaker, device, replace(place, first_frame=begin - before))
         wanted = slice(before * hop, (before + end - begin) * hop)
-        sound[:, (begin - first) * hop : (end - first) * hop] = part[:, wanted]
+        sound[:, (begin - first) * hop : (end - first) * hop] = block[:, wanted]
         if progress is not None:
             progress(end - first, last - first)
-    return sound[:, start - first * hop : stop - first * hop]
+    return sound[:, part.begin - first * hop : part.end - first * hop]
 
 
 def _blocks(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
@@ -89,7 +86,7 @@ def _blocks(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
 def _decode(
     model: AudioVQVAE,
     codes: NDArray[np.int64],
-    decoder: str,
+    decoder: str | None,
     speaker: int | None,
     device: torch.device,
     place: Place,

@@ -7,9 +7,10 @@ sound that went in.
 from __future__ import annotations
 
 import io
-import math
 import os
 import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiovq.audio import AudioVQVAE, SourceDecoder
+from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_sampler import WaveNetSampler
-from audiovq.bitstream import AudioHeader, write_codes
+from audiovq.bitstream import AudioHeader, second_of_frames, write_codes
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
-from audiovq.codec.loading import check_fingerprint, is_image_model, model_at_hand, pick_device
+from audiovq.codec.checks import check_header, check_pitch_shift, checked_waveform, levels_for, voice_of
+from audiovq.codec.loading import check_fingerprint, model_at_hand, pick_device
 from audiovq.codec.loudness import factor, gain_to_target
+from audiovq.codec.part import Part
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
-from audiovq.data.audio import resample, resampling_range
-from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
-from audiovq.pretrained import codes_fingerprint, load_model, resolve_model
+from audiovq.data.audio import resample
+from audiovq.modelfolder import StoredModel, read_model
 
 BLOCK_SECONDS = 20.0
-MAX_PITCH_SHIFT = 24.0  # semitones
-MAX_RATE = 768_000  # Hz; no recording has more, and a forged header could ask for any amount of memory
 
 
 class Codec:
@@ -51,7 +51,7 @@ class Codec:
 
     def __init__(self, model: AudioVQVAE, name: str, fingerprint: bytes) -> None:
         self.model = model.eval()
-        self.name = name
+        self.name = model.name = name
         self.fingerprint = fingerprint
         self.block_seconds = BLOCK_SECONDS
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -67,10 +67,12 @@ class Codec:
             ConfigError: a device that this machine does not have.
         """
         place = pick_device(device)
-        folder = resolve_model(os.fspath(name_or_path))
-        if is_image_model(folder):
-            raise BadModelError(f"{name_or_path}: is a model of images; use it with `audiovq image` and ImageCodec")
-        return cls(load_model(folder, device=place), os.fspath(name_or_path), codes_fingerprint(folder))
+        return cls.from_stored(read_model(os.fspath(name_or_path)), os.fspath(name_or_path), place)
+
+    @classmethod
+    def from_stored(cls, stored: StoredModel, name: str, device: torch.device) -> Codec:
+        """The same of a folder that was read already."""
+        return cls(AudioVQVAE.from_stored(stored).to(device), name, stored.codes_fingerprint)
 
     @classmethod
     def for_header(cls, header: AudioHeader, device: str = "auto") -> Codec:
@@ -129,7 +131,45 @@ class Codec:
         Raises:
             BadModelError: an unknown decoder.
         """
-        return self.model.decoder_context(self._decoder(decoder)) is None
+        return self.model.decoder_context(decoder) is None
+
+    def header(
+        self,
+        num_samples: int,
+        levels: int,
+        *,
+        sample_rate: int | None = None,
+        channels: int = 1,
+        gain_db: float | None = None,
+        speaker: str | None = None,
+    ) -> AudioHeader:
+        """The header of a recording: so many samples per channel at `sample_rate`, by default the model's own."""
+        return AudioHeader(
+            model=self.name,
+            fingerprint=self.fingerprint[:8],
+            sample_rate=sample_rate or self.sample_rate,
+            channels=channels,
+            num_samples=num_samples,
+            model_sample_rate=self.sample_rate,
+            hop_length=self.hop_length,
+            frames_per_packet=second_of_frames(self.sample_rate, self.hop_length),
+            codebook_sizes=tuple(self.model.codebook_sizes[:levels]),
+            gain_db=gain_db,
+            speaker=speaker,
+        )
+
+    def check(
+        self,
+        *,
+        bitrate: float | None = None,
+        num_quantizers: int | None = None,
+        normalize: bool = False,
+        speaker: str | None = None,
+    ) -> int:
+        """The levels that these options of `encode` ask for; the errors of `encode` for those that can't be had."""
+        if speaker is not None:
+            self.model.speaker_index(speaker)
+        return levels_for(self.model, self.bitrates, bitrate, num_quantizers)
 
     # Arrays.
 
@@ -162,23 +202,14 @@ class Codec:
             ConfigError: a bitrate or number of levels that the model does not have.
             BadModelError: an unknown speaker.
         """
-        samples = _checked_waveform(waveform)
-        if not 1 <= sample_rate <= MAX_RATE:
-            raise BadAudioError(f"sample rate {sample_rate} Hz; give 1 to {MAX_RATE} Hz")
-        levels = self._levels(bitrate, num_quantizers)
-        if speaker is not None:
-            self._speaker_index(speaker)
+        samples = checked_waveform(waveform, sample_rate)
+        levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
         sound = resample(samples, sample_rate, self.sample_rate)
-        header = AudioHeader(
-            model=self.name,
-            fingerprint=self.fingerprint[:8],
+        header = self.header(
+            samples.shape[1],
+            levels,
             sample_rate=sample_rate,
             channels=samples.shape[0],
-            num_samples=samples.shape[1],
-            model_sample_rate=self.sample_rate,
-            hop_length=self.hop_length,
-            frames_per_packet=max(1, round(self.frame_rate)),
-            codebook_sizes=tuple(self.model.codebook_sizes[:levels]),
             gain_db=gain_to_target(sound, self.sample_rate) if normalize else None,
             speaker=speaker,
         )
@@ -233,39 +264,57 @@ class Codec:
         """
         source = encoded if isinstance(encoded, FrameSource) else FrameSource(encoded, conceal=conceal)
         with source as frames:
-            header = frames.header
-            self._check_model(header, frames.name, allow_mismatch)
-            name = self._decoder(decoder)
-            sampler = self._sampler(name, precision)
-            self._check_pitch_shift(name, pitch_shift)
-            voice = self._voice(header, speaker)
-            first, last = _sample_range(start, duration, header.sample_rate, frames.num_samples)
-            if first == last:
-                return np.zeros((header.channels, 0), np.float32)
-            begin, end = resampling_range(first, last, header.sample_rate, self.sample_rate, frames.num_samples)
-            if sampler is not None:
-                sound = sample_blocks(
-                    self.model, sampler, frames, begin, end, speaker=voice, seed=seed, progress=progress
-                )
-            else:
-                sound = decode_blocks(
-                    self.model,
-                    frames,
-                    begin,
-                    end,
-                    decoder=name,
-                    speaker=voice,
-                    block_frames=self._block_frames,
-                    device=self.device,
-                    seed=seed,
-                    pitch_shift=pitch_shift,
-                    progress=progress,
-                )
-        if header.gain_db is not None:
-            sound /= factor(header.gain_db)
-        sound = resample(sound, self.sample_rate, header.sample_rate)
-        offset = begin * header.sample_rate // self.sample_rate  # exact: both rates have a sample there
-        return np.ascontiguousarray(sound[:, first - offset : last - offset])
+            part = self._part(frames, speaker, start, duration, allow_mismatch)
+            options: dict[str, Any] = {"seed": seed, "pitch_shift": pitch_shift, "progress": progress}
+            return self._decode([part], decoder, precision, **options)[0]
+
+    @torch.inference_mode()
+    def decode_many(
+        self,
+        recordings: Sequence[EncodedAudio | CodesSource],
+        *,
+        speakers: Sequence[str | None] | None = None,
+        decoder: str | None = None,
+        seed: int = 0,
+        precision: str | None = None,
+        allow_mismatch: bool = False,
+    ) -> list[Waveform]:
+        """Whole recordings, each as `decode` gives it alone, sample for sample.
+
+        An autoregressive decoder draws all of them in step, which costs hardly more than the longest alone. Options and
+        errors are those of `decode`.
+
+        Args:
+            recordings: codes in memory or `.codes` files.
+            speakers: of each, the name of the voice, or None for the one that its header names.
+        """
+        names = [None] * len(recordings) if speakers is None else speakers
+        with ExitStack() as stack:
+            parts = []
+            for recording, name in zip(recordings, names, strict=True):
+                frames = stack.enter_context(FrameSource(recording))
+                parts.append(self._part(frames, name, 0.0, None, allow_mismatch))
+            return self._decode(parts, decoder, precision, seed=seed)
+
+    def _decode(
+        self,
+        parts: Sequence[Part],
+        decoder: str | None,
+        precision: str | None,
+        *,
+        seed: int,
+        pitch_shift: float = 0.0,
+        progress: Progress | None = None,
+    ) -> list[Waveform]:
+        sampler = self._sampler(decoder, precision)
+        check_pitch_shift(self.model, decoder, pitch_shift)
+        if sampler is not None:
+            sounds = sample_blocks(self.model, sampler, parts, seed=seed, progress=progress)
+        else:
+            blocks: dict[str, Any] = {"block_frames": self._block_frames, "device": self.device, "progress": progress}
+            blocks |= {"decoder": decoder, "seed": seed, "pitch_shift": pitch_shift}
+            sounds = [decode_blocks(self.model, part, **blocks) for part in parts]
+        return [part.finished(sound) for part, sound in zip(parts, sounds, strict=True)]
 
     def compress(self, waveform: Tensor | NDArray[Any], sample_rate: int, **options: Any) -> bytes:
         """The bytes of a `.codes` file; `options` and errors as of `encode`."""
@@ -279,99 +328,19 @@ class Codec:
         frames = FrameSource(io.BytesIO(data), conceal=conceal)
         return self.decode(frames, **options), frames.header.sample_rate
 
-    # Options against the model.
-
-    def _levels(self, bitrate: float | None, num_quantizers: int | None) -> int:
-        """How many levels to use."""
-        if bitrate is not None and num_quantizers is not None:
-            raise ConfigError(f"bitrate {bitrate:g} and num_quantizers {num_quantizers} both given; give one of them")
-        if bitrate is not None:
-            fitting = sum(rate <= bitrate for rate in self.bitrates)
-            if not fitting:
-                known = ", ".join(f"{rate:g}" for rate in self.bitrates)
-                raise ConfigError(f"bitrate {bitrate:g} bits/s is below what {self.name} can do; choose from {known}")
-            return fitting + self.model.min_quantizers - 1
-        if num_quantizers is None:
-            return getattr(self.model, "default_num_quantizers", None) or self.num_quantizers
-        fewest = self.model.min_quantizers
-        if not fewest <= num_quantizers <= self.num_quantizers:
-            raise ConfigError(f"num_quantizers {num_quantizers}; {self.name} takes {fewest} to {self.num_quantizers}")
-        return num_quantizers
-
-    def _decoder(self, name: str | None) -> str:
-        if name is None:
-            return self.decoders[0]
-        if name not in self.decoders:
-            raise BadModelError(f"{self.name} has no decoder {name!r}; choose from {', '.join(self.decoders)}")
-        return name
-
-    def _sampler(self, decoder: str, precision: str | None) -> WaveNetSampler | None:
-        """The sampler of an autoregressive decoder, made once; None for a feed-forward one."""
-        with self._samplers_lock:
-            if (decoder, precision) not in self._samplers:
-                self._samplers[decoder, precision] = self.model.sampler(decoder, precision)
-            return self._samplers[decoder, precision]
-
-    def _check_pitch_shift(self, decoder: str, semitones: float) -> None:
-        if semitones and not isinstance(self.model.decoder(decoder), SourceDecoder):
-            raise ConfigError(
-                f"pitch shift {semitones:+g}: decoder {decoder!r} of {self.name} has no source whose pitch could be"
-                " shifted; leave --pitch-shift out"
-            )
-        if not abs(semitones) <= MAX_PITCH_SHIFT:
-            raise ConfigError(f"pitch shift {semitones:+g}; give -{MAX_PITCH_SHIFT:g} to {MAX_PITCH_SHIFT:g} semitones")
-
-    def _speaker_index(self, name: str) -> int:
-        if not self.model.speakers:
-            raise BadModelError(f"{self.name} has no speakers, and {name!r} was asked for; leave --speaker out")
-        if name not in self.model.speakers:
-            raise BadModelError(f"{self.name} has no speaker {name!r}; choose from {', '.join(self.model.speakers)}")
-        return self.model.speakers.index(name)
-
-    def _voice(self, header: AudioHeader, speaker: str | None) -> int | None:
-        """Index of the speaker to decode with; None for a model without speakers."""
-        if speaker is None and not self.model.speakers:
-            return None  # a header that names one is then another model's, and was allowed
-        name = speaker if speaker is not None else header.speaker
-        if name is None:
-            known = ", ".join(self.model.speakers)
-            raise BadModelError(f"{self.name} needs a speaker and the codes name none; choose with --speaker: {known}")
-        return self._speaker_index(name)
-
-    def _check_model(self, header: AudioHeader, source: str, allow_mismatch: bool) -> None:
-        if header.sample_rate > MAX_RATE:
-            raise BadCodesError(
-                f"{source}: sample rate {header.sample_rate} Hz is above {MAX_RATE} Hz; it is no real file"
-            )
-        shape = (header.model_sample_rate, header.hop_length, list(header.codebook_sizes))
-        own = (self.sample_rate, self.hop_length, list(self.model.codebook_sizes[: header.num_quantizers]))
-        if shape != own:
-            raise ModelMismatchError(
-                f"{source}: made by model {header.model} with (rate, hop, codebook sizes) {shape}, which {self.name}"
-                f" with {own} can't decode; decode it with its own model"
-            )
+    def _part(
+        self, frames: FrameSource, speaker: str | None, start: float, duration: float | None, allow_mismatch: bool
+    ) -> Part:
+        """What is to be decoded, checked against the model."""
+        check_header(self.model, frames.header, frames.name)
         if not allow_mismatch:
-            check_fingerprint(header, source, self.name, self.fingerprint)
+            check_fingerprint(frames.header, frames.name, self.name, self.fingerprint)
+        return Part.of(frames, voice_of(self.model, frames.header, speaker), start, duration)
 
-
-def _checked_waveform(waveform: Tensor | NDArray[Any]) -> Waveform:
-    """As float32 `[C, T]`."""
-    array = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
-    if array.dtype.kind != "f":
-        raise BadAudioError(f"waveform of {array.dtype}; give floats with full scale at 1 (int16: divide by 32768)")
-    array = array[None] if array.ndim == 1 else array
-    if array.ndim != 2 or not 1 <= len(array) <= 255:
-        raise BadAudioError(f"waveform of shape {list(array.shape)}; give [channels, samples], 1 to 255 channels")
-    if not np.isfinite(array).all():
-        raise BadAudioError("waveform holds NaN or infinity; replace them (numpy.nan_to_num) first")
-    return np.ascontiguousarray(array, np.float32)
-
-
-def _sample_range(start: float, duration: float | None, rate: int, num_samples: int) -> tuple[int, int]:
-    """Seconds to first sample and the one after the last, cut to what there is."""
-    if not start >= 0 or (duration is not None and not duration >= 0):
-        raise ConfigError(f"start {start} s, duration {duration} s; both must be 0 or more")
-    first = min(num_samples, round(start * rate)) if math.isfinite(start) else num_samples
-    if duration is None or not math.isfinite(duration):
-        return first, num_samples
-    return first, min(num_samples, max(first, round((start + duration) * rate)))
+    def _sampler(self, decoder: str | None, precision: str | None) -> WaveNetSampler | None:
+        """The sampler of an autoregressive decoder, made once; None for a feed-forward one."""
+        key = decoder or self.decoders[0], precision
+        with self._samplers_lock:
+            if key not in self._samplers:
+                self._samplers[key] = self.model.sampler(*key)
+            return self._samplers[key]

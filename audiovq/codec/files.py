@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from audiovq.bitstream import write_codes
 from audiovq.codec.codec import Codec
 from audiovq.codec.source import FrameSource
 from audiovq.data.audio import CONTAINERS, read_audio, write_audio
-from audiovq.data.files import atomic_output
+from audiovq.data.files import open_output
 from audiovq.errors import OutputError
 
 File = str | Path | BinaryIO
@@ -52,14 +53,11 @@ def encode_file(codec: Codec, source: File, target: File, *, force: bool = False
     and `force` is false.
     """
     began = time.perf_counter()
-    if not isinstance(target, str | Path):
-        data, seconds = _compress_file(codec, source, options)
-        target.write(data)
-    else:
-        with atomic_output(target, force=force) as temporary:
-            data, seconds = _compress_file(codec, source, options)
-            temporary.write_bytes(data)
-    return FileReport(seconds, len(data), time.perf_counter() - began)
+    with open_output(target, force=force) as file:  # before the work: that it can be written is known then
+        waveform, rate = read_audio(source)
+        encoded = codec.encode(waveform, rate, **options)
+        num_bytes = write_codes(file, encoded.header, encoded.codes)
+    return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 
 
 def decode_file(
@@ -89,11 +87,6 @@ def decode_file(
         num_bytes = len(memory.getvalue())
         target.write(memory.getvalue())
     return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
-
-
-def _compress_file(codec: Codec, source: File, options: dict[str, Any]) -> tuple[bytes, float]:
-    waveform, rate = read_audio(source)
-    return codec.compress(waveform, rate, **options), waveform.shape[1] / rate
 
 
 def _check_target(target: Path, force: bool) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
 from audiovq.bitstream import Header
 from audiovq.errors import BadModelError, ConfigError, ModelMismatchError
-from audiovq.modelfolder import CONFIG
-from audiovq.pretrained import bundled_models
+from audiovq.modelfolder import CONFIG, bundled_models
 
 
 def pick_device(name: str) -> torch.device:
@@ -22,15 +20,6 @@ def pick_device(name: str) -> torch.device:
     if name != "cpu" and not torch.cuda.is_available():
         raise ConfigError(f"device {name}: this machine has no usable CUDA device; use cpu or auto")
     return torch.device(name)
-
-
-def is_image_model(folder: Path) -> bool:
-    """Whether a model folder's configuration says that it is one of images."""
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False  # reading the model will say what is wrong
-    return isinstance(config, dict) and config.get("kind") == "image"
 
 
 def model_at_hand(header: Header) -> str:

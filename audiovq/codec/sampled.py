@@ -1,17 +1,21 @@
-"""Codes that nobody spoke or saw, as a recording or a picture: what a prior drew, ready to decode or for a file."""
+"""Bare codes as a recording or a picture: what a prior drew, or an archive holds, with the header it needs."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.bitstream import AudioHeader
+from audiovq.bitstream.archive import check_archived, read_codes_archive
 from audiovq.codec.codec import Codec
 from audiovq.codec.image.codec import EncodedImage, ImageCodec
 from audiovq.codec.source import EncodedAudio
+from audiovq.data.kaldi.archives import Specifier
+from audiovq.errors import BadCodesError
 
 
 def recording_of(
@@ -25,18 +29,9 @@ def recording_of(
         fingerprint: 8 bytes, of the codec whose codes they are like; by default this one. `Codec.decode` checks it.
         speaker: whose voice the header names.
     """
-    header = AudioHeader(
-        model=codec.name,
-        fingerprint=codec.fingerprint[:8] if fingerprint is None else fingerprint,
-        sample_rate=codec.sample_rate,
-        channels=1,
-        num_samples=codes.shape[1] * codec.hop_length,
-        model_sample_rate=codec.sample_rate,
-        hop_length=codec.hop_length,
-        frames_per_packet=max(1, round(codec.frame_rate)),
-        codebook_sizes=tuple(codec.model.codebook_sizes[: len(codes)]),
-        speaker=speaker,
-    )
+    header = codec.header(codes.shape[1] * codec.hop_length, len(codes), speaker=speaker)
+    if fingerprint is not None:
+        header = replace(header, fingerprint=fingerprint)
     return EncodedAudio(header, np.ascontiguousarray(codes, np.int64)[None])
 
 
@@ -53,3 +48,27 @@ def picture_of(codec: ImageCodec, codes: NDArray[Any], *, fingerprint: bytes | N
     if fingerprint is not None:
         header = replace(header, fingerprint=fingerprint)
     return EncodedImage(header, np.ascontiguousarray(codes, np.int64))
+
+
+def recordings_of(specifier: Specifier, codec: Codec | None = None) -> Iterator[tuple[str, EncodedAudio]]:
+    """Utterances of an archive of codes, with what `read_codes_archive` raises.
+
+    codec: takes archives that have no JSON file, with a warning, for codes of this one; None refuses them.
+    """
+    warned: set[str] = set()
+    for name, ark, place, header, codes in read_codes_archive(specifier):
+        if header is not None:
+            yield name, EncodedAudio(header, codes)
+            continue
+        if codec is None:
+            raise BadCodesError(
+                f"{ark}.json: missing; it says which model made the codes and how long the sounds are. Put it beside"
+                " the archive, or give --model to decode whole frames"
+            )
+        if ark not in warned:
+            warned.add(ark)
+            what = f"there is no {ark}.json that says how long the sounds are"
+            warnings.warn(f"{ark}: {what}; they get whole frames, at the model's rate", stacklevel=2)
+        recording = recording_of(codec, codes[0])
+        check_archived(recording.codes, recording.header, place)
+        yield name, recording

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from audiovq.errors import OutputError
 
@@ -42,6 +43,19 @@ def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         raise
     with contextlib.suppress(OSError):  # some file systems can't sync a folder; the file itself is safe
         _sync(path.parent)
+
+
+@contextlib.contextmanager
+def open_output(target: str | os.PathLike[str] | IO[bytes], *, force: bool = False) -> Iterator[IO[bytes]]:
+    """What to write bytes to: a file object as it is, of a path a temporary file that becomes it at the end.
+
+    Of a path everything is as with `atomic_output`, its errors too.
+    """
+    if isinstance(target, (str, os.PathLike)):
+        with atomic_output(Path(target), force=force) as temporary, temporary.open("wb") as file:
+            yield file
+    else:
+        yield target
 
 
 @contextlib.contextmanager

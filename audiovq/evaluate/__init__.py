@@ -1,1 +1,1 @@
-"""Evaluation of trained models: likelihood, resynthesis, and codecs compared on the same files, with intervals."""
+"""Evaluation of trained models: likelihood, and codecs compared on the same files, with intervals."""

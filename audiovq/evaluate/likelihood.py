@@ -81,11 +81,11 @@ def measure_likelihood(
         progress: called with the utterances done and their number.
 
     Raises:
-        BadModelError: no such WaveNet decoder.
-        BadDataError: another rate, an unknown speaker, or a single utterance to shuffle.
+        BadModelError: no such WaveNet decoder, or an unknown speaker.
+        BadDataError: another rate, or a single utterance to shuffle.
     """
     wavenet = _wavenet(model, decoder)
-    speakers = speaker_indices(model, [u.speaker for u in corpus.utterances], str(corpus.path))
+    speakers = model.speaker_indices(u.speaker for u in corpus.utterances)
     if corpus.sample_rate != model.sample_rate:
         raise BadDataError(
             f"{corpus.path}: packed at {corpus.sample_rate} Hz, the model wants {model.sample_rate}; pack it so"
@@ -96,16 +96,7 @@ def measure_likelihood(
     order = np.argsort(lengths, kind="stable")  # like with like, so that little is padding
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        waveform = torch.zeros(len(batch), 1, int(lengths[batch].max()))
-        frames = -(-waveform.shape[-1] // model.hop_length)
-        # -1 stands for no code and decodes to 0; it pads, and it stays where there are no codes at all
-        own = torch.full((len(batch), model.num_quantizers, frames), -1, dtype=torch.int64)
-        for row, i in enumerate(batch.tolist()):
-            waveform[row, 0, : lengths[i]] = torch.from_numpy(corpus.read(i))
-            if codes != "none":
-                donor = torch.from_numpy(corpus.read(int(donors[i]))).view(1, 1, -1)
-                used = -(-int(lengths[i]) // model.hop_length)
-                own[row, :, :used] = fit_frames(model.encode(donor)[0], used)
+        waveform, own = _batch(model, corpus, batch, None if codes == "none" else donors)
         vector = model.speaker_vector(None if speakers is None else speakers[batch])
         per_sample = wavenet.bits(waveform, model.quantizer.decode(own), vector)
         valid = torch.arange(waveform.shape[-1]) < torch.from_numpy(lengths[batch]).unsqueeze(1)
@@ -114,6 +105,25 @@ def measure_likelihood(
             progress(min(start + batch_size, len(order)), len(order))
     price = 0.0 if codes == "none" else sum(math.log2(size) for size in model.codebook_sizes) / model.hop_length
     return Likelihood(codes, [u.id for u in corpus.utterances], bits, lengths, price)
+
+
+def _batch(
+    model: AudioVQVAE, corpus: PackedCorpus, places: NDArray[np.int64], donors: NDArray[np.int64] | None
+) -> tuple[Tensor, Tensor]:
+    """Waveforms `[B, 1, T]` of utterances, and codes `[B, Q, F]` of their donors cut or repeated to their lengths.
+
+    -1 stands for no code and decodes to 0; it pads, and it stays where there are no codes at all.
+    """
+    lengths = [corpus.utterances[i].num_samples for i in places]
+    waveform = torch.zeros(len(places), 1, max(lengths))
+    codes = torch.full((len(places), model.num_quantizers, -(-max(lengths) // model.hop_length)), -1, dtype=torch.int64)
+    for row, (i, length) in enumerate(zip(places.tolist(), lengths, strict=True)):
+        waveform[row, 0, :length] = torch.from_numpy(corpus.read(i))
+        if donors is not None:
+            donor = torch.from_numpy(corpus.read(int(donors[i]))).view(1, 1, -1)
+            used = -(-length // model.hop_length)
+            codes[row, :, :used] = fit_frames(model.encode(donor)[0], used)
+    return waveform, codes
 
 
 def derangement(count: int, seed: int = 0) -> NDArray[np.int64]:
@@ -134,25 +144,11 @@ def fit_frames(codes: Tensor, frames: int) -> Tensor:
     return codes.repeat(1, -(-frames // codes.shape[-1]))[:, :frames]
 
 
-def speaker_indices(model: AudioVQVAE, speakers: list[str], source: str) -> Tensor | None:
-    """Places of names in the model's speaker table `[N]`; None without one.
-
-    BadDataError names `source` and a speaker that the model does not know.
-    """
-    if not model.speakers:
-        return None
-    for name in speakers:
-        if name not in model.speakers:
-            known = ", ".join(model.speakers[:10])
-            raise BadDataError(f"{source}: the model does not know speaker {name}; it knows {known}")
-    return torch.tensor([model.speakers.index(name) for name in speakers])
-
-
 def _wavenet(model: AudioVQVAE, name: str | None) -> WaveNetDecoder:
-    found = {n: d for n, d in model.decoders.items() if isinstance(d, WaveNetDecoder)}
-    if name is None and found:
-        name = next(iter(found))
-    if name not in found:
-        what = f"no WaveNet decoder {name!r}" if name else "no WaveNet decoder, and only that one has a likelihood"
-        raise BadModelError(f"{what}; the model's decoders are {', '.join(model.decoder_names)}")
-    return found[name]
+    if name is None:
+        name = next((n for n in model.decoder_names if model.decoder_context(n) is None), None)
+    found = model.decoder(name)
+    if not isinstance(found, WaveNetDecoder):
+        known = ", ".join(model.decoder_names)
+        raise BadModelError(f"{model.name}: only a WaveNet has a likelihood, and its decoders are {known}")
+    return found

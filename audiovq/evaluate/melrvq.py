@@ -21,7 +21,6 @@ from audiovq.data.audio import resample
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadDataError
-from audiovq.evaluate.resynthesis import mono
 from audiovq.evaluate.roundtrip import Coder
 from audiovq.metrics.speech import Waveform
 from audiovq.quantize import ResidualVQ
@@ -114,7 +113,7 @@ def learning_sounds(directory: str | Path) -> Iterator[Waveform]:
             yield resample(corpus.read(i)[None], corpus.sample_rate, RATE)[0]
     else:
         for utterance in DataDir.read(directory).utterances:
-            yield mono(utterance, RATE)
+            yield utterance.mono(RATE)
 
 
 def griffin_lim(log_mel: Tensor, length: int) -> Waveform:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from audiovq.data.audio import resample
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadAudioError
-from audiovq.evaluate.resynthesis import mono
 from audiovq.evaluate.tally import Tally
 from audiovq.metrics.alignment import aligned
 from audiovq.metrics.scores import FileScore, failed_score, score_file
@@ -107,7 +106,7 @@ def round_trip(
     """
     trips: list[list[RoundTrip]] = [[] for _ in coders]
     for i, utterance in enumerate(utterances):
-        sounds = {r: mono(utterance, r) for r in {rate, *(coder.rate for coder in coders)}}
+        sounds = {r: utterance.mono(r) for r in {rate, *(coder.rate for coder in coders)}}
         group = groups[utterance.id] if groups else None
         for coder, done in zip(coders, trips, strict=True):
             try:

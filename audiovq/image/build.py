@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from audiovq.errors import BadModelError
 from audiovq.image.baselines import GaussianVAE, VimcoVAE
 from audiovq.image.config import (
@@ -20,7 +22,7 @@ from audiovq.image.likelihood import DiscretizedLogistic, LogisticMixture, Softm
 from audiovq.image.model import Decoder, ImageModel, ImageVQVAE, PixelModel
 from audiovq.image.pixelcnn_decoder import PixelCNNDecoder, PixelVectors
 from audiovq.layers.levels import LevelEmbedding
-from audiovq.modelfolder import fill_model, read_model_folder, resolve_model, validate_config
+from audiovq.modelfolder import StoredModel, fill_model, read_model, validate_config
 from audiovq.quantize.build import build_quantizer
 
 
@@ -31,17 +33,22 @@ def build_image_model(config: ImageModelConfig) -> ImageModel:
     return model
 
 
-def load_image_model(name_or_path: str | Path, *, revision: str | None = None) -> ImageModel:
-    """A bundled name, a local folder or a hub id -> the model in eval mode, in float32.
+def load_image_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> ImageModel:
+    """A bundled name, a local folder or a hub id -> the model in eval mode on `device`, in float32.
 
     Raises BadModelError, with the mend, for a folder that is not an image model of ours.
     """
-    folder = resolve_model(name_or_path, revision=revision)
-    raw, tensors = read_model_folder(folder)
-    if raw.get("kind") != "image":
-        raise BadModelError(f"{folder}: not a model of images; those are what audiovq image and load_image_model take")
-    model = build_image_model(validate_config(ImageModelConfig, raw, folder))
-    fill_model(model, tensors, folder)
+    return image_model_from(read_model(name_or_path)).to(device)
+
+
+def image_model_from(stored: StoredModel) -> ImageModel:
+    """The same of a folder that was read already, on the CPU."""
+    if not stored.is_image:
+        raise BadModelError(
+            f"{stored.folder}: not a model of images; those are what audiovq image and load_image_model take"
+        )
+    model = build_image_model(validate_config(ImageModelConfig, stored))
+    fill_model(model, stored)
     return model.eval()
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from audiovq.bitstream.archive import read_codes_archive
 from audiovq.bitstream.header import Header
 from audiovq.bitstream.media import AudioHeader, ImageHeader
 from audiovq.bitstream.reader import CodesReader
-from audiovq.data.kaldi.archives import Specifier, archive_place, open_archive, read_archive, read_scp, read_value
+from audiovq.data.kaldi.archives import Specifier
 from audiovq.errors import BadCodesError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec, check_same_codes
 from audiovq.prior.base import check_codes
@@ -149,52 +148,9 @@ def array_item(name: str, index: int) -> str:
 
 
 def _kaldi(source: str, specifier: Specifier, spec: CodeSpec | None) -> Iterator[Found]:
-    told: dict[str, tuple[CodeSpec, dict[str, str | None]] | None] = {}
-    for name, ark, matrix in _entries(specifier):
-        place = f"{source}: {name}"
-        if ark not in told:
-            told[ark] = _told_beside(ark)
-        own, speakers = told[ark] or (_given(spec, source), {})
-        yield place, name, _integers(np.asarray(matrix), place), own, speakers.get(name)
-
-
-def _entries(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
-    """(name, archive, value) of each."""
-    if specifier.ark is not None:
-        for name, value in read_archive(specifier.ark):
-            yield name, specifier.ark, value
-        return
-    for name, row in read_scp(str(specifier.scp)).rows.items():
-        path, offset = archive_place(row.value) or (row.value, 0)
-        with open_archive(path) as file:
-            file.seek(offset)
-            yield name, path, read_value(file, f"{path}: {name}")
-
-
-def _told_beside(ark: str) -> tuple[CodeSpec, dict[str, str | None]] | None:
-    """What the JSON file that `audiovq encode` leaves beside an archive says of codes and speakers; None without."""
-    path = Path(f"{ark}.json")
-    if ark == "-" or not path.is_file():
-        return None
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        spec = CodeSpec(
-            codebook_sizes=facts["codebook_sizes"],
-            frame_rate=facts["model_sample_rate"] / facts["hop_length"],
-            model=facts["model"],
-            fingerprint=facts["fingerprint"],
-        )
-        return spec, {name: own.get("speaker") for name, own in facts["utterances"].items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise BadCodesError(f"{path}: does not tell of codes ({error}); make the archive again") from None
-
-
-def _integers(matrix: Any, source: str) -> np.ndarray:
-    """Kaldi's `[F, Q]` or `[F]`, which may be floats, as int64 `[Q, F]`."""
-    codes = np.rint(matrix).astype(np.int64)
-    if (codes != matrix).any():
-        raise BadCodesError(f"{source}: holds numbers that are no integers, so no codes")
-    return codes[None] if codes.ndim == 1 else codes.T
+    for name, _, place, header, codes in read_codes_archive(specifier):
+        own = _given(spec, source) if header is None else spec_of(header)
+        yield place, name, codes[0], own, None if header is None else header.speaker
 
 
 def _given(spec: CodeSpec | None, source: str) -> CodeSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiovq.errors import BadModelError, ModelMismatchError
-from audiovq.modelfolder import fill_model, read_model_folder, validate_config
+from audiovq.modelfolder import fill_model, read_model_folder, tensors_disagree, validate_config
 from audiovq.prior.base import Prior
 from audiovq.prior.config import CodeSpec, CountedConfig, PriorConfig
 from audiovq.prior.network import NetworkPrior
@@ -14,19 +14,17 @@ from audiovq.prior.ngram import NGramPrior
 
 def load_prior(folder: str | Path, device: str = "cpu") -> Prior:
     """Read it, networks in eval mode on `device`; BadModelError for a folder that is not one of a prior."""
-    folder = Path(folder)
-    raw, tensors = read_model_folder(folder)
-    if "prior" not in raw:
+    stored = read_model_folder(Path(folder))
+    if "prior" not in stored.config:
         raise BadModelError(f"{folder}: holds no prior; make one with `audiovq prior fit`")
-    config = validate_config(PriorConfig, raw, folder)
+    config = validate_config(PriorConfig, stored)
     if isinstance(config.prior, CountedConfig):
         try:
-            return NGramPrior.from_tensors(config, tensors)
+            return NGramPrior.from_tensors(config, stored.tensors)
         except KeyError as error:
-            what = f"config.json and model.safetensors disagree on {error.args[0]}"
-            raise BadModelError(f"{folder}: {what}; fetch both again") from None
+            raise tensors_disagree(stored, error.args[0]) from None
     prior = NetworkPrior(config)
-    fill_model(prior, tensors, folder)
+    fill_model(prior, stored)
     return prior.eval().to(device)
 
 

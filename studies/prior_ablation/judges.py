@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -11,14 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audiovq.codec import Codec
+from audiovq.codec.sampled import recording_of
 from audiovq.data.image.open import open_images
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.errors import BadDataError, BadModelError
-from audiovq.evaluate.likelihood import speaker_indices
-from audiovq.evaluate.resynthesis import decode_in_lockstep, mono
 from audiovq.image.build import load_image_model
 from audiovq.image.model import ImageVQVAE
-from audiovq.pretrained import load_model
 from audiovq.prior import CodeItem
 from studies.prior_ablation.sample_quality import Judge
 from studies.recognition.classifier import Picture, Trained, train_classifier
@@ -42,24 +40,22 @@ def sound_judge(codec: str | Path, data: str | Path, labels: SoundLabels) -> Jud
 
     Raises BadDataError for recordings without text, or too few of them.
     """
-    model = load_model(codec)
+    coder = Codec.from_pretrained(codec, "cpu")
     utterances = _evenly(DataDir.read(data).utterances)
     if labels == "text" and any(u.text is None for u in utterances):
         raise BadDataError(f"{data}: some utterances have no text; add it, or tell speakers apart")
     found = [str(u.text) if labels == "text" else u.speaker for u in utterances]
 
     def picture(sound: NDArray[np.float32]) -> Picture:
-        return log_mel(sound, model.sample_rate)[:, None]  # bands as channels
+        return log_mel(sound, coder.sample_rate)[:, None]  # bands as channels
 
-    trained = train_classifier([picture(mono(u, model.sample_rate)) for u in utterances], found)
+    trained = train_classifier([picture(u.mono(coder.sample_rate)) for u in utterances], found)
 
     def features(items: Sequence[CodeItem]) -> Features:
         sounds: list[NDArray[np.float32]] = []
         for batch in _batches(items):
-            voices = speaker_indices(model, [str(item.label) for item in batch], "codes to be judged")
-            codes = [torch.from_numpy(item.codes) for item in batch]
-            seeds = [zlib.crc32(f"{item.name} {len(sounds) + i}".encode()) for i, item in enumerate(batch)]
-            sounds += decode_in_lockstep(model, codes, speaker=voices, seeds=seeds)
+            voices = [item.label if coder.model.speakers else None for item in batch]
+            sounds += [x[0] for x in coder.decode_many([recording_of(coder, i.codes) for i in batch], speakers=voices)]
         return trained.features([picture(sound) for sound in sounds])
 
     return Judge(_description(trained, f"log-mel spectra by {labels}", len(utterances)), features)

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from audiovq.audio import AudioVQVAE
 from audiovq.errors import BadModelError, ConfigError
-from audiovq.modelfolder import codes_fingerprint, model_fingerprint
+from audiovq.modelfolder import read_model
 
 from .conftest import FRAME, make_model
 
@@ -126,19 +126,19 @@ def test_weights_are_float16_and_without_training_state(codec_model, tmp_path):
 
 def test_the_fingerprint_is_of_config_and_weights(codec_model, tmp_path):
     codec_model.save_pretrained(tmp_path)
-    first = model_fingerprint(tmp_path)
+    first = read_model(tmp_path).fingerprint
     codec_model.save_pretrained(tmp_path)
-    assert model_fingerprint(tmp_path) == first
+    assert read_model(tmp_path).fingerprint == first
     assert len(first) == 32
     config = json.loads((tmp_path / "config.json").read_text())
     config["default_num_quantizers"] = 3
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert model_fingerprint(tmp_path) != first
+    assert read_model(tmp_path).fingerprint != first
     codec_model.save_pretrained(tmp_path)
     with torch.no_grad():
         codec_model.encoder.project.bias[0] += 1
     codec_model.save_pretrained(tmp_path)
-    assert model_fingerprint(tmp_path) != first
+    assert read_model(tmp_path).fingerprint != first
 
 
 @pytest.mark.parametrize(
@@ -147,22 +147,22 @@ def test_the_fingerprint_is_of_config_and_weights(codec_model, tmp_path):
 )
 def test_codes_are_known_by_encoder_and_quantizer(codec_model, tmp_path, tensor, same):
     codec_model.save_pretrained(tmp_path)
-    before = codes_fingerprint(tmp_path), model_fingerprint(tmp_path)
+    before = read_model(tmp_path).codes_fingerprint, read_model(tmp_path).fingerprint
     assert len(before[0]) == 32
     with torch.no_grad():
         codec_model.state_dict()[tensor].view(-1)[0] += 1
     codec_model.save_pretrained(tmp_path)
-    assert (codes_fingerprint(tmp_path) == before[0]) is same
-    assert model_fingerprint(tmp_path) != before[1]
+    assert (read_model(tmp_path).codes_fingerprint == before[0]) is same
+    assert read_model(tmp_path).fingerprint != before[1]
 
 
 def test_the_encoder_s_configuration_is_part_of_what_codes_mean(codec_model, tmp_path):
     codec_model.save_pretrained(tmp_path)
-    first = codes_fingerprint(tmp_path)
+    first = read_model(tmp_path).codes_fingerprint
     config = json.loads((tmp_path / "config.json").read_text())
     for key, value, same in (("default_num_quantizers", 1, True), ("sample_rate", 11025, False)):
         (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
-        assert (codes_fingerprint(tmp_path) == first) is same
+        assert (read_model(tmp_path).codes_fingerprint == first) is same
 
 
 def test_bad_folders_are_refused_in_one_line(codec_model, tmp_path):

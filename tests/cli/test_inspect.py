@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audiovq.pretrained import codes_fingerprint, model_fingerprint
+from audiovq.modelfolder import read_model
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def codes(run, wav, model):
 def test_inspect_tells_what_a_codes_file_holds(run, codes, model):
     facts = json.loads(run("inspect", codes, "--json").stdout)
     assert facts["model"] == model
-    assert facts["fingerprint"] == codes_fingerprint(model)[:8].hex()
+    assert facts["fingerprint"] == read_model(model).codes_fingerprint[:8].hex()
     assert (facts["sample_rate"], facts["channels"], facts["num_samples"]) == (16000, 1, 40000)
     assert facts["num_bytes"] == codes.stat().st_size
     assert facts["gain_db"] is not None
@@ -40,8 +40,8 @@ def test_inspect_tells_what_a_model_is(run, model):
     assert facts["bitrates_bps"] == [400, 800]
     assert facts["decoders"] == ["fast"]
     assert facts["speakers"] == []
-    assert facts["fingerprint"] == codes_fingerprint(model).hex()
-    assert facts["sha256"] == model_fingerprint(model).hex()
+    assert facts["fingerprint"] == read_model(model).codes_fingerprint.hex()
+    assert facts["sha256"] == read_model(model).fingerprint.hex()
     assert facts["num_bytes"] == sum(p.stat().st_size for p in Path(model).iterdir())
     assert facts["num_parameters"] > 1000
     assert re.search(r"^bitrates_bps +400, 800$", run("inspect", model).stdout, re.MULTILINE)
@@ -67,7 +67,7 @@ def test_verify_tells_a_whole_file_from_a_damaged_one(run, codes):
 
 
 def test_models_lists_what_is_bundled(run, model, monkeypatch):
-    monkeypatch.setattr("audiovq.pretrained.bundled_models", lambda: {model: Path(model)})
+    monkeypatch.setattr("audiovq.modelfolder.bundled_models", lambda: {model: Path(model)})
     (facts,) = json.loads(run("models", "--json").stdout)
     assert facts["name"] == model
     line = run("models").stdout

@@ -57,6 +57,22 @@ def test_channels_run_as_if_alone(codec, encoded):
     np.testing.assert_array_equal(both[:1], first)
 
 
+@pytest.mark.parametrize("decoder", ["wavenet", "fast"])
+def test_many_recordings_in_step_sound_as_if_alone(decoder):
+    wavenet = SAMPLING["decoders"]["wavenet"]
+    fast = FAST["decoders"]["fast"] | {"upsample": 1}
+    codec = make_codec(SAMPLING, decoders={"wavenet": wavenet, "fast": fast}, speakers=["anna", "bob"], speaker_dim=4)
+    lengths = ((0.15, 2), (0.02, 1), (0.0, 1), (0.07, 1))  # seconds, channels: of three blocks, one, none and two
+    recordings = [codec.encode(sound(s, RATE, c), RATE, speaker="bob") for s, c in lengths]
+    how = {"decoder": decoder, "seed": 5}
+    for speakers in (None, ["anna", None, "bob", "anna"]):
+        together = codec.decode_many(recordings, speakers=speakers, **how)
+        for recording, voice, one in zip(recordings, speakers or [None] * 4, together, strict=True):
+            np.testing.assert_array_equal(one, codec.decode(recording, speaker=voice, **how))
+    assert (together[0] != codec.decode(recordings[0], **how)).any()  # the voice matters
+    assert codec.decode_many([]) == []
+
+
 @pytest.mark.parametrize(("start", "duration"), [(0.0, 0.02), (0.03, 0.05), (0.1, None), (0.128, 0.001)])
 def test_a_part_is_that_slice_of_the_whole(codec, encoded, start, duration):
     whole = codec.decode(encoded, seed=7)

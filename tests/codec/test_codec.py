@@ -152,6 +152,22 @@ def test_bitrate_or_number_of_levels_chooses_the_levels(codec, options, levels):
     assert codec.decode(encoded).shape == (1, 4800)
 
 
+def test_options_are_checked_without_any_sound(codec, voices, monkeypatch):
+    monkeypatch.setattr(codec.model, "encode", lambda *args: pytest.fail("encoded"))
+    assert codec.check() == 3
+    assert codec.check(bitrate=1199) == codec.check(num_quantizers=2) == voices.check(num_quantizers=2, speaker="bob")
+    for options, error, message in [
+        ({"bitrate": 100}, ConfigError, "below what tiny can do"),
+        ({"num_quantizers": 4}, ConfigError, "tiny takes 1 to 3"),
+        ({"bitrate": 400, "num_quantizers": 1}, ConfigError, "give one of them"),
+        ({"speaker": "bob"}, BadModelError, "tiny has no speakers"),
+    ]:
+        with pytest.raises(error, match=message):
+            codec.check(**options)
+    with pytest.raises(BadModelError, match="tiny has no speaker 'carl'; choose from anna, bob"):
+        voices.check(speaker="carl")
+
+
 def test_the_models_own_default_of_levels_holds():
     encoded = make_codec(FAST, default_num_quantizers=2).encode(sound(0.1), RATE)
     assert encoded.header.num_quantizers == 2
@@ -306,7 +322,7 @@ def test_from_pretrained_and_for_header_find_the_folder(codec, tmp_path):
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "no-such-model"])
 def test_a_model_named_in_a_file_is_never_downloaded(codec, name, monkeypatch):
-    monkeypatch.setattr("audiovq.codec.codec.load_model", lambda *args: pytest.fail("looked for it elsewhere"))
+    monkeypatch.setattr("audiovq.codec.codec.read_model", lambda *args: pytest.fail("looked for it elsewhere"))
     header = codec.encode(sound(0.1), RATE).header
     with pytest.raises(BadModelError, match="--model"):
         Codec.for_header(replace(header, model=name))

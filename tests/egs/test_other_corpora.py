@@ -75,7 +75,7 @@ def test_all_stages_run(recipes, run_recipe, tmp_path, name):
     assert ("likelihood" in scores) == (name == "librispeech")  # only a WaveNet has one
     assert ("speakers" in scores) == (name == "librispeech")
     assert ("no conversion" in done.stdout) == (name == "ljspeech")  # one voice
-    made = list((tmp_path / "exp" / "tiny" / "reconstruct_best").glob("eval/codes/*.codes"))
+    made = list((tmp_path / "exp" / "tiny" / "codes_best").glob("eval/codes/*.codes"))
     assert len(made) == len((tmp_path / "data" / "eval" / "wav.scp").read_text().splitlines()) > 0
     if name == "ljspeech":
         assert (tmp_path / "exp/tiny/scores_best/bitrate_510.json").is_file()

@@ -56,8 +56,8 @@ def test_all_stages_run_on_a_synthesized_corpus(vctk, fake_vctk, run_recipe, tmp
     assert (tmp_path / "data/train/segments").exists() == (layout == "0.80")  # silence is cut in the older release
 
     again = run_recipe(vctk, *options)
-    # 0, 3 packs, 2, 3, 4, 2 sets of codes and a prior, its samples and their score, 7
-    assert again.stdout.count("nothing to do") + again.stderr.count("nothing to do") == 13
+    # 0, 3 packs, 2, codes and sound of 3, 4, 2 sets of codes and a prior, its samples and their score, 7
+    assert again.stdout.count("nothing to do") + again.stderr.count("nothing to do") == 14
     assert "step 3" not in again.stdout
 
 
@@ -75,14 +75,14 @@ def check_what_a_run_leaves(place: Path) -> None:
         assert word in environment
     assert {"last.ckpt", "best.ckpt", "step0000006.ckpt"} == {p.name for p in (exp / "checkpoints").iterdir()}
     assert json.loads((exp / "trained.json").read_text())["step"] == 6
-    for what, codes in (("reconstruct", 3), ("convert", 0)):
+    for what in ("reconstruct", "convert"):
         made = DataDir.read(exp / f"{what}_best" / "eval_3")
         assert len(made.utterances) == 3
         assert all(Path(u.recording).is_file() for u in made.utterances)
-        assert len(list((exp / f"{what}_best" / "eval_3").glob("codes/*.codes"))) == codes
-    assert len(list((exp / "codes_best" / "dev" / "codes").glob("*.codes"))) == len(
-        DataDir.read(place / "data/dev").utterances
-    )
+        assert not (exp / f"{what}_best" / "eval_3" / "codes").exists()  # they are in one place only
+    for name in ("eval_3", "dev", "train"):
+        made = list((exp / "codes_best" / name / "codes").glob("*.codes"))
+        assert len(made) == len(DataDir.read(place / "data" / name).utterances)
     drawn = DataDir.read(exp / "samples_best" / "any")
     assert [u.id for u in drawn.utterances] == [u.id for u in DataDir.read(exp / "reconstruct_best/eval_3").utterances]
     lengths = [soundfile.info(u.recording).frames for u in drawn.utterances]
@@ -93,7 +93,13 @@ def check_what_a_run_leaves(place: Path) -> None:
     assert scores["sentences"]["converted"]["among"] == 3
     assert scores["codes"]["file_kbps"] > 0.05
     logs = {p.name for p in (exp / "log").iterdir()}
-    assert {"train.log", "reconstruct_best.1.log", "convert_best.1.log", "score_best.log"} <= logs
+    assert {
+        "train.log",
+        "encode_best_eval_3.1.log",
+        "reconstruct_best_eval_3.1.log",
+        "convert_best_eval_3.1.log",
+        "score_best.log",
+    } <= logs
     assert not list(place.rglob("*.part*"))
     assert not list(place.rglob(".*making*"))
 

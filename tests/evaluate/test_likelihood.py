@@ -84,5 +84,5 @@ def test_wrong_rate_decoder_and_speaker_are_named(model, corpus, data_dir, tmp_p
     with pytest.raises(BadDataError, match="16000 Hz"):
         measure_likelihood(model, pack(data_dir, tmp_path / "16k", 16000, min_seconds=0))
     monkeypatch.setattr(model, "speakers", ["ann", "bob"])
-    with pytest.raises(BadDataError, match="speaker cyd"):
+    with pytest.raises(BadModelError, match="no speaker 'cyd'; choose from ann, bob"):
         measure_likelihood(model, corpus)

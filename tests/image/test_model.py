@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
+from audiovq.audio import load_model
 from audiovq.errors import BadModelError
 from audiovq.image import ImageModelConfig, ImageVQVAE, PixelModel, build_image_model, load_image_model
 from audiovq.image.model import ImageModel
-from audiovq.pretrained import load_model
 
 from .conftest import CONV, PIXELCNN, SMALL_ENCODER, VQ, pictures, tiny_model, tiny_tree
 

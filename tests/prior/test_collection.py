@@ -96,9 +96,10 @@ def test_kaldi_archives_hold_frames_by_levels(tmp_path, dtype):
 def test_archives_of_ours_say_whose_codes_they_hold(tmp_path):
     kaldiio = pytest.importorskip("kaldiio", reason="the kaldi extra is not installed")
     kaldiio.save_ark(str(tmp_path / "x.ark"), {"utt1": codes()[0].T.astype(np.float32)}, scp=str(tmp_path / "x.scp"))
-    facts = {"model": "tiny", "fingerprint": "00" * 8, "codebook_sizes": [16, 8], "model_sample_rate": 16000}
-    facts |= {"hop_length": 320, "utterances": {"utt1": {"speaker": "anna"}}}
-    (tmp_path / "x.ark.json").write_text(json.dumps(facts))
+    facts = {"format": "audiovq-codes-archive", "version": 1, "model": "tiny", "fingerprint": "00" * 8}
+    facts |= {"codebook_sizes": [16, 8], "model_sample_rate": 16000, "hop_length": 320}
+    own = {"sample_rate": 16000, "num_samples": 20 * 320, "speaker": "anna"}
+    (tmp_path / "x.ark.json").write_text(json.dumps(facts | {"utterances": {"utt1": own}}))
     for source in (f"ark:{tmp_path}/x.ark", f"scp:{tmp_path}/x.scp"):
         found = read_collection([source])
         assert found.spec == CodeSpec(codebook_sizes=[16, 8], frame_rate=50.0, model="tiny", fingerprint="00" * 8)
@@ -106,9 +107,16 @@ def test_archives_of_ours_say_whose_codes_they_hold(tmp_path):
     other = found.spec.model_copy(update={"fingerprint": "11" * 8})
     with pytest.raises(ModelMismatchError):
         read_collection([source], spec=other)
-    (tmp_path / "x.ark.json").write_text("{}")
-    with pytest.raises(BadCodesError, match=r"x\.ark\.json: does not tell of codes"):
-        read_collection([source])
+    for change, message in [
+        ({"version": 2}, r"x\.ark\.json: not version 1 of audiovq-codes-archive"),
+        ({"format": "another"}, r"x\.ark\.json: not version 1 of audiovq-codes-archive"),
+        ({"utterances": {}}, r"x\.ark\.json: does not know utterance utt1"),
+        ({"utterances": {"utt1": own | {"num_samples": 19 * 320}}}, "20 frames of 2 levels, but its sound has 19"),
+        ({"hop_length": 0}, r"x\.ark\.json: can't be understood"),
+    ]:
+        (tmp_path / "x.ark.json").write_text(json.dumps(facts | {"utterances": {"utt1": own}} | change))
+        with pytest.raises(BadCodesError, match=message):
+            read_collection([source])
 
 
 def test_codes_of_two_codecs_are_refused(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiovq.errors import BadDataError
+from audiovq.errors import BadDataError, BadModelError
 from audiovq.prior import CodeItem
 from studies.prior_ablation.judges import sound_judge
 from studies.recognition.classifier import train_classifier
@@ -76,7 +76,7 @@ def test_a_judge_of_sound_hears_codes_in_the_voice_of_their_label(model_folder, 
     ann, bob = (judge.features([CodeItem("x", codes, voice)]) for voice in ("ann", "bob"))
     assert ann.shape == (1, 32)
     assert (ann != bob).any()
-    with pytest.raises(BadDataError, match="does not know speaker None"):
+    with pytest.raises(BadModelError, match="needs a speaker and the codes name none"):
         judge.features([CodeItem("x", codes)])
     with pytest.raises(BadDataError, match="have no text"):
         sound_judge(model_folder, tmp_path / "data", "text")

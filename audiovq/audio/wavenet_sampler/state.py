@@ -5,7 +5,7 @@ al. 2016, arXiv 1611.09482). They lie in one ring of rows per layer; the input a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,11 @@ class SamplerState:
     def batch_size(self) -> int:
         """Streams."""
         return len(self.previous)
+
+    def first(self, count: int) -> "SamplerState":
+        """Of the first streams alone, which go on; the others are done. It shares its memory with this one."""
+        parts = {name: getattr(self, name)[:count] for name in ("rings", "scales", "previous")}
+        return replace(self, **parts)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything as named arrays, copied: for np.savez or safetensors."""

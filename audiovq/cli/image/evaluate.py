@@ -54,10 +54,9 @@ def evaluate(
     from audiovq.data.image.open import open_images, spread
     from audiovq.evaluate.image.collapse import latent_use, use_table
     from audiovq.evaluate.image.likelihood import bits_table, bits_tree, image_bits
-    from audiovq.image import PixelModel
+    from audiovq.image import PixelModel, load_image_model
     from audiovq.image.config import PixelsConfig
     from audiovq.metrics.table import to_json
-    from audiovq.pretrained import load_image_model
     from audiovq.prior import load_prior
     from audiovq.train.image.data import open_grids
 

@@ -62,7 +62,7 @@ def sample(
     if labels and every_label:
         raise click.UsageError("--label and --every-label say two things; give one of them")
     from audiovq.data.image.output import check_png, sheet, square_columns, write_png
-    from audiovq.pretrained import load_image_model
+    from audiovq.image import load_image_model
     from audiovq.prior import load_prior
 
     set_threads(threads)
@@ -86,8 +86,8 @@ def sample(
 
 def _first_stage(loaded: ImageModel, name: str, first_stage: str | None, device: str) -> ImageModel | None:
     """What decodes a second stage's images, which are codes."""
+    from audiovq.image import load_image_model
     from audiovq.image.config import CodesConfig
-    from audiovq.pretrained import load_image_model
 
     assert loaded.config is not None
     if not isinstance(loaded.config.input, CodesConfig):

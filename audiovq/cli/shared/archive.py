@@ -13,7 +13,7 @@ import click
 
 from audiovq.cli.shared.batch import exit_if_failed, process_jobs
 from audiovq.cli.shared.progress import Progress
-from audiovq.data.files import atomic_output
+from audiovq.data.files import open_output
 from audiovq.data.kaldi.archives import Specifier, read_archive, read_scp
 from audiovq.data.kaldi.recording import as_waveform, read_recording
 from audiovq.data.kaldi.utterance import cut_problem, parse_cut
@@ -72,7 +72,7 @@ def encode_entries(
         failed = process_jobs(seen, _encode_to_file(encode, force), total=total, threads=1, quiet=quiet, debug=debug)
         exit_if_failed(failed, seen.count, "utterances")
         return
-    from audiovq.codec.archive import CodesArchiveWriter
+    from audiovq.bitstream.archive import CodesArchiveWriter
     from audiovq.codec.files import FileReport
 
     seconds, num_bytes = 0.0, 0
@@ -82,7 +82,8 @@ def encode_entries(
             nonlocal seconds, num_bytes
             began = time.perf_counter()
             waveform, rate = entry.value()
-            written = writer.write(entry.id, encode(entry.id, (waveform, rate), progress))
+            encoded = encode(entry.id, (waveform, rate), progress)
+            written = writer.write(entry.id, encoded.header, encoded.codes)
             seconds, num_bytes = seconds + waveform.shape[1] / rate, num_bytes + written
             return FileReport(waveform.shape[1] / rate, written, time.perf_counter() - began)
 
@@ -195,12 +196,10 @@ def _encode_to_file(encode: Encode, force: bool) -> Callable[[Entry, Path, Progr
 
     def work(entry: Entry, path: Path, progress: Progress) -> FileReport:
         began = time.perf_counter()
-        with atomic_output(path, force=force) as temporary:
+        with open_output(path, force=force) as file:
             waveform, rate = entry.value()
             encoded = encode(entry.id, (waveform, rate), progress)
-            with temporary.open("wb") as file:
-                write_codes(file, encoded.header, encoded.codes)
-            num_bytes = temporary.stat().st_size
+            num_bytes = write_codes(file, encoded.header, encoded.codes)
         return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 
     return work

@@ -60,6 +60,12 @@ def encode_options(command: F) -> F:
     return command
 
 
+def refuse_both_rates(options: dict[str, Any]) -> None:
+    """Wrong usage if --bitrate and --num-quantizers are both among the options."""
+    if options["bitrate"] is not None and options["num_quantizers"] is not None:
+        raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
+
+
 def kaldi_options(command: F) -> F:
     """--segments and --utt2spk."""
     path = click.Path(path_type=Path)

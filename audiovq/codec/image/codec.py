@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from audiovq.bitstream import CodesReader, ImageHeader, as_image, packet_frames,
 from audiovq.codec.image.strips import STRIP_PIXELS, decode_strips, encode_strips
 from audiovq.codec.loading import check_fingerprint, model_at_hand, pick_device
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError
-from audiovq.image import ImageVQVAE, load_image_model
-from audiovq.pretrained import codes_fingerprint, resolve_model
+from audiovq.image import ImageVQVAE, image_model_from
+from audiovq.modelfolder import StoredModel, read_model
 
 Pixels = NDArray[np.uint8]
 LOST_GREY = 128  # of a place whose codes are lost
@@ -66,11 +66,15 @@ class ImageCodec:
             ConfigError: a device that this machine does not have.
         """
         place = pick_device(device)
-        folder = resolve_model(os.fspath(name_or_path))
-        model = load_image_model(folder)
+        return cls.from_stored(read_model(os.fspath(name_or_path)), os.fspath(name_or_path), place)
+
+    @classmethod
+    def from_stored(cls, stored: StoredModel, name: str, device: torch.device) -> ImageCodec:
+        """The same of a folder that was read already."""
+        model = image_model_from(stored)
         if not isinstance(model, ImageVQVAE):
-            raise BadModelError(f"{name_or_path}: is a {type(model).__name__}, which has no codes; name a VQ-VAE")
-        return cls(model.to(place), os.fspath(name_or_path), codes_fingerprint(folder))
+            raise BadModelError(f"{name}: is a {type(model).__name__}, which has no codes; name a VQ-VAE")
+        return cls(model.to(device), name, stored.codes_fingerprint)
 
     @classmethod
     def for_header(cls, header: ImageHeader, device: str = "auto") -> ImageCodec:
@@ -242,10 +246,10 @@ def read_image_codes(source: str | os.PathLike[str] | BinaryIO, *, conceal: bool
     return EncodedImage(header, codes)
 
 
-def write_image_codes(target: str | os.PathLike[str] | BinaryIO, encoded: EncodedImage, *, force: bool = False) -> None:
-    """A whole `.codes` file; errors as of `write_codes`."""
+def write_image_codes(target: str | os.PathLike[str] | IO[bytes], encoded: EncodedImage, *, force: bool = False) -> int:
+    """A whole `.codes` file; its bytes, and errors as of `write_codes`."""
     levels = encoded.header.num_quantizers
-    write_codes(target, encoded.header, encoded.codes.reshape(1, levels, -1), force=force)
+    return write_codes(target, encoded.header, encoded.codes.reshape(1, levels, -1), force=force)
 
 
 def _name(source: str | os.PathLike[str] | BinaryIO) -> str:

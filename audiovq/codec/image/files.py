@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.codec.image.codec import ImageCodec
-from audiovq.data.files import atomic_output
+from audiovq.codec.image.codec import ImageCodec, write_image_codes
+from audiovq.data.files import atomic_output, open_output
 from audiovq.data.image.files import open_rgb, to_array
 from audiovq.data.image.output import as_image, check_png
 
@@ -52,11 +52,10 @@ def in_channels(pixels: Pixels, channels: int) -> Pixels:
 def encode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool = False) -> ImageReport:
     """Picture file to codes; errors as of `read_picture` and `atomic_output`."""
     began = time.perf_counter()
-    with atomic_output(target, force=force) as temporary:
+    with open_output(target, force=force) as file:
         pixels = read_picture(source, codec.channels)
-        data = codec.compress(pixels)
-        temporary.write_bytes(data)
-    return ImageReport(pixels.shape[1], pixels.shape[2], len(data), time.perf_counter() - began)
+        num_bytes = write_image_codes(file, codec.encode(pixels))
+    return ImageReport(pixels.shape[1], pixels.shape[2], num_bytes, time.perf_counter() - began)
 
 
 def decode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool = False, **options: Any) -> ImageReport:

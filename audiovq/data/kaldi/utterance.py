@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from audiovq.data.audio import resample
 from audiovq.data.kaldi.recording import is_pipe, read_recording
 from audiovq.data.tables import BLANKS
 from audiovq.errors import BadAudioError
@@ -46,6 +47,11 @@ class Utterance:
             return read_recording(self.recording, self.start, self.end)
         except BadAudioError as error:
             raise BadAudioError(f"utterance {self.id}: {error}") from None
+
+    def mono(self, rate: int) -> NDArray[np.float32]:
+        """The utterance as float32 `[T]` at `rate` Hz, channels averaged."""
+        waveform, own_rate = self.read()
+        return resample(waveform.mean(axis=0, keepdims=True, dtype=np.float32), own_rate, rate)[0]
 
 
 class Cut(NamedTuple):

@@ -2,9 +2,8 @@
 
 from torch import nn
 
-from audiovq.audio import AudioVQVAE
+from audiovq.audio import AudioVQVAE, load_model
 from audiovq.errors import ConfigError
-from audiovq.pretrained import load_model
 from audiovq.train.speech.config import InitConfig, SpeechExperimentConfig
 
 # What must be configured as in the released model if it is not trained; a decoder only if the released model has it.

@@ -121,7 +121,7 @@ def test_inspect_and_models_tell_what_an_image_model_is(run, model, monkeypatch)
     assert (facts["kind"], facts["height"], facts["width"], facts["stride"]) == ("image", 16, 16, 4)
     assert (facts["codes_shape"], facts["codebook_sizes"]) == ([2, 4, 4], [200, 200])
     assert facts["code_bits_per_pixel"] == 4 * 4 * 16 / 256
-    monkeypatch.setattr("audiovq.pretrained.bundled_models", lambda: {model: Path(model)})
+    monkeypatch.setattr("audiovq.modelfolder.bundled_models", lambda: {model: Path(model)})
     assert run("models").stdout.startswith(f"{model}: pictures of 16 x 16, 4 x 4 x 2 codes (1 bits/pixel), ")
 
 

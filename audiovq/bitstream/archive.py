@@ -8,18 +8,15 @@ docs/data.md describes it.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.bitstream import AudioHeader
-from audiovq.codec.codec import Codec
-from audiovq.codec.source import EncodedAudio
+from audiovq.bitstream.media import AudioHeader, second_of_frames
 from audiovq.data.files import atomic_output
 from audiovq.data.kaldi.archives import (
     ArchiveWriter,
@@ -38,7 +35,7 @@ _OWN = ("sample_rate", "num_samples", "gain_db", "speaker")  # of each utterance
 
 
 class CodesArchiveWriter:
-    """Writes `EncodedAudio` of one model as an archive, with its JSON file and, if asked for, an scp file.
+    """Writes codes of one model as an archive, with its JSON file and, if asked for, an scp file.
 
     They appear together at the end. Standard output takes the archive alone.
     """
@@ -58,9 +55,8 @@ class CodesArchiveWriter:
             self._stack = stack.pop_all()
         return self
 
-    def write(self, utterance: str, encoded: EncodedAudio) -> int:
-        """Append one; returns its bytes of codes. Raises BadAudioError for more than one channel."""
-        header = encoded.header
+    def write(self, utterance: str, header: AudioHeader, codes: NDArray[np.int64]) -> int:
+        """Append codes `[1, Q, F]`; returns their bytes. Raises BadAudioError for more than one channel."""
         if header.channels != 1:
             raise BadAudioError(
                 f"{utterance}: {header.channels} channels, an archive holds one; mix it down in wav.scp, as with"
@@ -72,7 +68,7 @@ class CodesArchiveWriter:
             raise BadCodesError(f"{utterance}: another model or number of levels than the rest of the archive")
         self._facts = facts
         own = {name: getattr(header, name) for name in _OWN}
-        matrix = np.ascontiguousarray(encoded.codes[0].T, np.int32)
+        matrix = np.ascontiguousarray(codes[0].T, np.int32)
         self._archive.write(utterance, matrix)
         self._utterances[utterance] = {name: value for name, value in own.items() if value is not None}
         return matrix.nbytes
@@ -84,51 +80,42 @@ class CodesArchiveWriter:
         self._stack.__exit__(*exception)
 
 
-def read_codes_archive(specifier: Specifier, codec: Codec | None = None) -> Iterator[tuple[str, EncodedAudio]]:
-    """Utterances and their codes, in the order of the archive or the scp file.
+class ArchivedCodes(NamedTuple):
+    """An utterance of an archive.
 
-    codec: takes archives that have no JSON file, with a warning, for codes of this one; None refuses them.
+    Attributes:
+        name: its id.
+        archive: the file that holds it, `-` for standard input.
+        place: archive and id, for messages.
+        header: from the JSON file; None for an archive without.
+        codes: int64 `[1, Q, F]`, checked against the header.
+    """
+
+    name: str
+    archive: str
+    place: str
+    header: AudioHeader | None
+    codes: NDArray[np.int64]
+
+
+def read_codes_archive(specifier: Specifier) -> Iterator[ArchivedCodes]:
+    """Utterances and their codes, in the order of the archive or the scp file.
 
     Raises:
         BadDataError: no archive or scp file, or a damaged one.
-        BadCodesError: not codes, or not those that the JSON file tells of.
+        BadCodesError: not codes, or not those that the JSON file tells of, or a JSON file of another version.
     """
     known: dict[str, dict[str, Any] | None] = {}
     for key, ark, value in _values(specifier):
-        name = f"{ark}: {key}"
-        codes = _as_codes(value, name)
+        place = f"{ark}: {key}"
+        codes = _as_codes(value, place)
         if ark not in known:
             known[ark] = None if ark == "-" else _read_json(ark)
-            if known[ark] is None and codec is not None:
-                what = f"there is no {ark}.json that says how long the sounds are"
-                warnings.warn(f"{ark}: {what}; they get whole frames, at the model's rate", stacklevel=2)
-        facts = known[ark]
+        facts, header = known[ark], None
         if facts is not None:
             header = _header(facts, key, f"{ark}.json")
-        elif codec is not None:
-            header = whole_frames(codec, codes.shape[2], codes.shape[1])
-        else:
-            raise BadCodesError(
-                f"{ark}.json: missing; it says which model made the codes and how long the sounds are. Put it beside"
-                " the archive, or give --model to decode whole frames"
-            )
-        _check(codes, header, name)
-        yield key, EncodedAudio(header, codes)
-
-
-def whole_frames(codec: Codec, frames: int, levels: int) -> AudioHeader:
-    """The header of codes of which nothing is known but the model: so many frames of sound at its own rate."""
-    return AudioHeader(
-        model=codec.name,
-        fingerprint=codec.fingerprint[:8],
-        sample_rate=codec.sample_rate,
-        channels=1,
-        num_samples=frames * codec.hop_length,
-        model_sample_rate=codec.sample_rate,
-        hop_length=codec.hop_length,
-        frames_per_packet=max(1, round(codec.frame_rate)),
-        codebook_sizes=tuple(codec.model.codebook_sizes[:levels]),
-    )
+            check_archived(codes, header, place)
+        yield ArchivedCodes(key, ark, place, header, codes)
 
 
 def _values(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
@@ -149,13 +136,13 @@ def _values(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
 
 
 def _as_codes(value: Any, name: str) -> NDArray[np.int64]:
-    """A matrix `[F, Q]` as codes `[1, Q, F]`; a matrix of floats, as other tools write, may hold integers too."""
-    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind not in "iuf":
+    """A matrix `[F, Q]` or vector `[F]` as `[1, Q, F]`; floats, as other tools write them, may hold integers too."""
+    if not isinstance(value, np.ndarray) or value.ndim not in (1, 2) or value.dtype.kind not in "iuf":
         raise BadCodesError(f"{name}: no matrix of codes [frames, levels]; it holds something else")
-    codes = value.astype(np.int64)
+    codes = np.rint(value).astype(np.int64)
     if not np.array_equal(codes, value):
         raise BadCodesError(f"{name}: its numbers are no integers, so they are no codes")
-    return np.ascontiguousarray(codes.T)[None]
+    return np.ascontiguousarray(np.atleast_2d(codes.T))[None]
 
 
 def _read_json(ark: str) -> dict[str, Any] | None:
@@ -181,7 +168,7 @@ def _header(facts: dict[str, Any], key: str, path: str) -> AudioHeader:
         return AudioHeader(
             fingerprint=bytes.fromhex(facts["fingerprint"]),
             codebook_sizes=tuple(facts["codebook_sizes"]),
-            frames_per_packet=max(1, round(rate / hop)),
+            frames_per_packet=second_of_frames(rate, hop),
             channels=1,
             **{name: facts[name] for name in _COMMON},
             **{name: own[name] for name in _OWN if name in own or name in ("sample_rate", "num_samples")},
@@ -190,7 +177,8 @@ def _header(facts: dict[str, Any], key: str, path: str) -> AudioHeader:
         raise BadCodesError(f"{path}: can't be understood ({error}); make the archive again") from None
 
 
-def _check(codes: NDArray[np.int64], header: AudioHeader, name: str) -> None:
+def check_archived(codes: NDArray[np.int64], header: AudioHeader, name: str) -> None:
+    """BadCodesError unless codes `[1, Q, F]` are of the shape and range that a header says."""
     _, levels, frames = codes.shape
     if header.num_samples is None or (levels, frames) != (header.num_quantizers, header.num_frames):
         wanted = f"{header.num_frames} frames of {header.num_quantizers} levels"

@@ -1,0 +1,62 @@
+"""The part of a recording that is to be decoded, and its way back from the model's rate to the recording's own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiovq.codec.loudness import factor
+from audiovq.codec.source import FrameSource
+from audiovq.data.audio import resample, resampling_range
+from audiovq.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples first .. last - 1 of a recording, at its own rate.
+
+    Attributes:
+        frames: the codes.
+        speaker: index of the voice; None for a model without speakers.
+        first, last: in samples at the header's rate.
+        begin, end: in samples at the model's rate, with what resampling needs on both sides.
+    """
+
+    frames: FrameSource
+    speaker: int | None
+    first: int
+    last: int
+    begin: int
+    end: int
+
+    @classmethod
+    def of(cls, frames: FrameSource, speaker: int | None, start: float, duration: float | None) -> Part:
+        """`duration` seconds from second `start` on, cut to what there is; ConfigError for negative ones."""
+        header, num_samples = frames.header, frames.num_samples
+        first, last = _sample_range(start, duration, header.sample_rate, num_samples)
+        begin, end = 0, 0
+        if first < last:
+            begin, end = resampling_range(first, last, header.sample_rate, header.model_sample_rate, num_samples)
+        return cls(frames, speaker, first, last, begin, end)
+
+    def finished(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples begin .. end - 1 at the model's rate, `[C, end - begin]` -> `[C, last - first]` at its own."""
+        header = self.frames.header
+        if header.gain_db is not None:
+            sound = sound / factor(header.gain_db)
+        sound = resample(sound, header.model_sample_rate, header.sample_rate)
+        offset = self.begin * header.sample_rate // header.model_sample_rate  # exact: both rates have a sample there
+        return np.ascontiguousarray(sound[:, self.first - offset : self.last - offset])
+
+
+def _sample_range(start: float, duration: float | None, rate: int, num_samples: int) -> tuple[int, int]:
+    """Seconds to first sample and the one after the last, cut to what there is."""
+    if not start >= 0 or (duration is not None and not duration >= 0):
+        raise ConfigError(f"start {start} s, duration {duration} s; both must be 0 or more")
+    first = min(num_samples, round(start * rate)) if math.isfinite(start) else num_samples
+    if duration is None or not math.isfinite(duration):
+        return first, num_samples
+    return first, min(num_samples, max(first, round((start + duration) * rate)))
