@@ -1,4 +1,4 @@
-"""Batches of codes for a prior, a pure function of (seed, step, rank): a resumed run sees what an unbroken one sees."""
+"""Batches of codes for a prior, a pure function of (seed, step, rank): a resumed run sees what an uninterrupted one sees."""
 
 from __future__ import annotations
 
