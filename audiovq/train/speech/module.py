@@ -1,4 +1,4 @@
-"""The Lightning module of a codec: one step, its schedule, its logs. A step's draws depend on seed, step and rank alone."""
+"""The Lightning module of a codec: one step, its schedule, its logs. Its draws depend on seed, step and rank alone."""
 
 from typing import Any
 
