@@ -1,4 +1,4 @@
-"""From the configuration of a model's parts to the parts. A new kind of encoder or decoder has its case here."""
+"""Builds the parts of an audio model from their configuration. A new kind of encoder or decoder has its case here."""
 
 from typing import Any
 

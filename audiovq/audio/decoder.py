@@ -1,4 +1,4 @@
-"""What a decoder must offer: the contracts of its two kinds, feed-forward and autoregressive."""
+"""The contracts of the two kinds of decoder: feed-forward and autoregressive."""
 
 from abc import ABC, abstractmethod
 

@@ -1,8 +1,8 @@
-"""Codes in Kaldi's archives: integer matrices `[F, Q]` (time first, as all of Kaldi's), one channel an utterance.
+"""Codes in Kaldi's archives: integer matrices `[F, Q]` (time first, as in all of Kaldi's), one channel per utterance.
 
-An archive has no room for what a decoder must know, so `codes.ark.json` stands beside `codes.ark`: the model and, of
-each utterance, rate and number of samples. scp files point to archives, so they can be cut up and joined freely.
-docs/data.md describes it.
+An archive has no room for what a decoder must know, so `codes.ark.json` is written beside `codes.ark`: the model, and
+for each utterance the rate and number of samples. scp files point to archives, so they can be cut up and joined freely.
+docs/data.md describes the format.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The codec: a model and the `.codes` container joined, from sound or pictures to bytes and back."""
+"""The codec: a model and the `.codes` container joined, from sound or images to bytes and back."""
 
 from audiovq.codec.codec import Codec
 from audiovq.codec.files import FileReport, decode_file, encode_file

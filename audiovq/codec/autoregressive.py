@@ -1,9 +1,9 @@
 """WaveNet decoding block by block, many streams in step, with the sampler's state carried: memory does not grow.
 
-What is drawn must not depend on how the work is cut up. So blocks lie on a fixed grid and always have the same shape,
-padded at both ends: the products behind their conditions are then the same to the last bit in every run, where other
-shapes may be rounded in another order, and one other rounding can change everything that is drawn after it. And every
-channel has its own stream of uniform numbers.
+The sound must not depend on how the work is cut up. So blocks lie on a fixed grid and always have the same shape,
+padded at both ends. The products behind their conditions are then the same to the last bit in every run; other shapes
+may be rounded in another order, and one rounding error can change everything that is drawn after it. Every channel has
+its own stream of uniform numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Networks run on blocks of some seconds, with the frames of context they need on both sides.
+"""Networks run on blocks of some seconds, with the frames of context that they need on both sides.
 
-Their memory does not grow with the length, and the result is that of one pass over the whole. The same goes for a part
-that is asked for: it equals that slice of the whole.
+Memory does not grow with the length, and the result is that of one pass over the whole. If only a part is asked for, it
+equals that slice of the whole.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What callers give a codec, checked against its model: waveforms, levels, headers, voices, shifts of pitch."""
+"""Checks of what callers give a codec against its model: waveforms, levels, headers, voices, pitch shifts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""`Codec`: a loaded model and the `.codes` container, from sound to bytes and back. What `import audiovq` is for.
+"""`Codec`: a loaded model and the `.codes` container, from sound to bytes and back. The main class of `audiovq`.
 
-Whatever the model's rate, the sound that comes back has the rate, the channels and exactly the number of samples of the
-sound that went in.
+Whatever the model's rate, the decoded sound has the rate, the channels and exactly the number of samples of the input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What codecs of all media do alike when they load a model, and when they meet a file of another one."""
+"""Functions that codecs of all media share: loading a model, and refusing the file of another one."""
 
 from __future__ import annotations
 

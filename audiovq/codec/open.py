@@ -1,4 +1,4 @@
-"""A codec by its name, whatever it codes."""
+"""Opens a codec by its name, for sound or images."""
 
 from __future__ import annotations
 

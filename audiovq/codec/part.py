@@ -1,4 +1,4 @@
-"""The part of a recording that is to be decoded, and its way back from the model's rate to the recording's own."""
+"""The part of a recording to decode, and the conversion from the model's rate to the recording's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bare codes as a recording or a picture: what a prior drew, or an archive holds, with the header it needs."""
+"""Gives a header to bare codes, drawn by a prior or read from an archive, so that they decode to sound or an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the codes of a recording come from: memory, or a `.codes` file of which only the packets asked for are read."""
+"""Sources of a recording's codes: memory, or a `.codes` file of which only the requested packets are read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Text tables of two columns: lines of `<id> <value>`, each id once.
 
-A table is read with all that is wrong in it noted by line: who validates shows it, who mends takes what can be used.
-`read_pairs` is for the others, and raises.
+A table is read together with a list of its mistakes by line: a validator prints the list, a fixer keeps what is usable.
+`read_pairs` is for other callers, and raises.
 """
 
 from __future__ import annotations

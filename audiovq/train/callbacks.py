@@ -1,4 +1,4 @@
-"""What a run shows and leaves beside checkpoints: a line per validation, throughput, model folders."""
+"""Callbacks that every run has: a line per validation, throughput, model folders."""
 
 import os
 import shutil

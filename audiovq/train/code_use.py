@@ -1,4 +1,4 @@
-"""How much of its codebooks a run uses, between two validations; a warning where codes collapse."""
+"""Measures how much of its codebooks a run uses between two validations, and warns if codes collapse."""
 
 from collections.abc import Mapping
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""What the configurations of all runs share: how weights move; YAML with `-o key=value` overrides, read into types."""
+"""Configuration that all runs share: optimization, and reading YAML with `-o key=value` overrides into types."""
 
 from collections.abc import Sequence
 from pathlib import Path

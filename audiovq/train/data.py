@@ -1,4 +1,4 @@
-"""How a run is fed: batches that are a function of (seed, step, rank), from the step that the trainer stands at."""
+"""Feeds a run with batches that are a function of (seed, step, rank), from the trainer's current step."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `audiovq train` can train: a codec of sound, or a model of images; `model.kind` says which."""
+"""The two kinds of experiment of `audiovq train`: a codec of sound or a model of images, chosen by `model.kind`."""
 
 from collections.abc import Sequence
 from pathlib import Path

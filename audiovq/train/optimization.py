@@ -1,4 +1,4 @@
-"""How the weights of a run move: AdamW, the learning rate over the steps, gradients clipped and their norm logged."""
+"""Optimization of a run: AdamW, the learning rate over the steps, gradient clipping, and the logged gradient norm."""
 
 import math
 from collections.abc import Callable, Iterable

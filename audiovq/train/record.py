@@ -1,4 +1,4 @@
-"""What a run writes about itself: configuration, environment, tables, and that it is finished."""
+"""The files in which a run records itself: configuration, environment, tables, and whether it is finished."""
 
 import json
 import platform

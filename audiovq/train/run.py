@@ -1,4 +1,4 @@
-"""One run, of whichever kind: data, module, trainer, lock, resume, record. What `audiovq train` calls."""
+"""One run of any kind: data, module, trainer, lock, resume, record. `audiovq train` calls this."""
 
 import os
 import sys

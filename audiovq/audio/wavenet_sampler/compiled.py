@@ -1,4 +1,4 @@
-"""From tensors to the compiled loop and back: streams, pieces and states."""
+"""Runs the compiled loop on tensors: streams, pieces and states."""
 
 import logging
 import threading

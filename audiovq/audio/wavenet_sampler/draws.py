@@ -1,4 +1,4 @@
-"""From outputs and one uniform number to a symbol: the compiled form of the draws of `audiovq.audio.likelihood`."""
+"""Draws a symbol from outputs and one uniform number: the compiled form of the draws of `audiovq.audio.likelihood`."""
 
 # mypy: ignore-errors
 # Compiled by numba, whose language has types of its own.

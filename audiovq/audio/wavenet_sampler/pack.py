@@ -1,4 +1,4 @@
-"""A decoder's weights in the form that the compiled loop reads: one aligned array of bytes, in the order of use."""
+"""Packs a decoder's weights for the compiled loop: one aligned array of bytes, in the order of use."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple

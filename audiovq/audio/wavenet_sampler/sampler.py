@@ -1,4 +1,4 @@
-"""WaveNetSampler: packs a decoder's weights once, then draws waveforms piece by piece, compiled where it can be."""
+"""WaveNetSampler: packs a decoder's weights once, then draws waveforms piece by piece, compiled where possible."""
 
 import functools
 import hashlib

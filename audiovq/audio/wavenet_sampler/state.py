@@ -1,4 +1,4 @@
-"""What a WaveNet sampler remembers between one sample and the next: enough to stop anywhere and go on later.
+"""The state of a WaveNet sampler between two samples. With it, sampling can stop anywhere and continue later.
 
 Every dilated layer needs its inputs of the last (kernel_size - 1) * dilation samples again ("fast WaveNet", Paine et
 al. 2016, arXiv 1611.09482). They lie in one ring of rows per layer; the input at sample t is in row t modulo the ring.

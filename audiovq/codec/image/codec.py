@@ -1,6 +1,6 @@
 """`ImageCodec`: a loaded model of images and the `.codes` container, from pixels to bytes and back.
 
-The picture that comes back has the size of the one that went in, whatever the model's stride.
+The decoded image has the size of the input, whatever the model's stride.
 """
 
 from __future__ import annotations

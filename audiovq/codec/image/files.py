@@ -1,4 +1,4 @@
-"""Picture file to `.codes` file and back with an `ImageCodec`. Files appear whole or not at all."""
+"""Image file to `.codes` file and back with an `ImageCodec`. Files appear whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Networks run on strips of some rows, with the rows of context they need above and below.
+"""Networks run on strips of some rows, with the rows of context that they need above and below.
 
-Their memory does not grow with a picture's height, and the result is that of one pass over the whole, but for the last
-bits of floating point.
+Memory does not grow with an image's height, and the result is that of one pass over the whole, except for the last bits
+of floating point.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The layers of a WaveNet stack in bfloat16 on a CPU: matrix products by PyTorch, all between them in fused loops.
+"""The layers of a WaveNet stack in bfloat16 on a CPU: matrix products by PyTorch, the rest in fused loops.
 
-Where a CPU has matrix instructions for bfloat16, the products are a small part of a training step; the rest is reading
-and writing what stands between them. Here a layer passes over that twice forwards and twice backwards. The numbers are
-those of the layers in `stack` under autocast up to bfloat16's rounding.
+Where a CPU has matrix instructions for bfloat16, the products are a small part of a training step. The rest is reading
+and writing between them. Here a layer passes over that data twice forwards and twice backwards. The numbers are those
+of the layers in `stack` under autocast, up to bfloat16's rounding.
 """
 
 from collections.abc import Callable, Sequence

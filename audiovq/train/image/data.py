@@ -1,4 +1,4 @@
-"""Batches of images, a pure function of (seed, step, rank): a resumed run sees what an unbroken one sees."""
+"""Batches of images, a pure function of (seed, step, rank): a resumed run sees the data of an uninterrupted one."""
 
 from collections.abc import Iterator
 from functools import lru_cache

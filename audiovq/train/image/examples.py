@@ -1,4 +1,4 @@
-"""Held-out images and what the model makes of them, in TensorBoard at each validation."""
+"""Held-out images and their reconstructions, in TensorBoard at each validation."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""What a run that trains a model of images consists of: packs, module, callbacks."""
+"""The parts of a run that trains a model of images: packs, module, callbacks."""
 
 import hashlib
 from functools import partial

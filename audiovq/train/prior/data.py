@@ -1,4 +1,4 @@
-"""Batches of codes for a prior, a pure function of (seed, step, rank): a resumed run sees what an unbroken one sees."""
+"""Batches of codes for a prior, a pure function of (seed, step, rank), so that a resumed run sees the same data."""
 
 from __future__ import annotations
 

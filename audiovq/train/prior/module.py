@@ -1,4 +1,4 @@
-"""The Lightning module of a prior: -log p of codes that an encoder made, and nothing else, moves its weights."""
+"""The Lightning module of a prior: its only loss is -log p of an encoder's codes."""
 
 from __future__ import annotations
 

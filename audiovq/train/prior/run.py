@@ -1,4 +1,4 @@
-"""Fits a prior, counted or trained, and leaves its folder. What `audiovq prior fit` calls."""
+"""Fits a prior, by counting or training, and writes its folder. `audiovq prior fit` calls this."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Adversarial training of a feed-forward decoder: hinge and feature losses, weighed by the gradients they send back.
+"""Adversarial training of a feed-forward decoder: hinge and feature losses, weighted by the norms of their gradients.
 
-Discriminators and decoder move in the same step, each by its own loss: the discriminators hear the recording and the
-output as it is, and through their present weights, held fixed, tell the decoder how to be taken for a recording.
+Discriminators and decoder move in the same step, each by its own loss. The discriminators learn from the recording and
+the present output. With their weights held fixed, they also give the decoder its gradient.
 """
 
 from collections.abc import Iterator

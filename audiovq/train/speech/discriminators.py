@@ -1,7 +1,7 @@
 """Discriminators of waveforms: by period (HiFi-GAN, arXiv 2010.05646), by complex spectrum in bands (after EnCodec,
 arXiv 2210.13438, and DAC, arXiv 2306.06546), and by patches of a mel spectrogram (after PatchGAN, arXiv 1611.07004).
 
-Each gives a list of feature maps, the last of which is its score: high where it hears a recording.
+Each returns a list of feature maps. The last one is its score, which is high for a recording.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A held-out segment and what the model makes of it, in TensorBoard at each validation."""
+"""A held-out segment and its reconstruction, in TensorBoard at each validation."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Starting from a released model: its weights, and the rule of which of them move."""
+"""Initialization from a released model: its weights, and the rule of which parts are trained."""
 
 from torch import nn
 

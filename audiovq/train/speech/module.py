@@ -1,4 +1,4 @@
-"""The Lightning module: one step, its schedule, what is logged. A step's draws are a function of (seed, step, rank)."""
+"""The Lightning module of a codec: one step, its schedule, its logs. Its draws depend on seed, step and rank alone."""
 
 from typing import Any
 

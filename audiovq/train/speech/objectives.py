@@ -1,4 +1,4 @@
-"""What is minimised: spectral distance for a feed-forward decoder, negative log-likelihood for an autoregressive one.
+"""The training objectives: spectral distance for a feed-forward decoder, negative log-likelihood for a WaveNet.
 
 An objective is called with the model, a batch and the step, and returns its terms by name; `loss` is differentiated.
 """

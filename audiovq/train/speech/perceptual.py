@@ -1,8 +1,7 @@
-"""Differentiable distances after the perceptual models of PESQ (ITU-T P.862), ESTOI (Jensen and Taal 2016) and ViSQOL
-(Hines et al. 2015).
+"""Differentiable distances modelled on PESQ (ITU-T P.862), ESTOI (Jensen and Taal 2016) and ViSQOL (Hines et al. 2015).
 
-Neither is the metric: there is no alignment in time, bands and thresholds come from formulas rather than tables, and
-levels are corrected over the segment. They rank distortions much as the metrics do, and say where the distortion lies.
+They are not these metrics: there is no alignment in time, bands and thresholds come from formulas rather than tables,
+and levels are corrected over the segment. They rank distortions much as the metrics do, and show where they are.
 """
 
 from collections.abc import Sequence

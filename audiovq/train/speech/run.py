@@ -1,4 +1,4 @@
-"""What a run that trains a codec of sound consists of: corpora, module, callbacks."""
+"""The parts of a run that trains a codec of sound: corpora, module, callbacks."""
 
 from collections.abc import Sequence
 from functools import partial

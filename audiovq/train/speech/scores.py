@@ -1,4 +1,4 @@
-"""PESQ and STOI of validation segments, in a process of their own while training goes on."""
+"""PESQ and STOI of validation segments, computed in a process of their own while training continues."""
 
 import math
 from collections.abc import Sequence

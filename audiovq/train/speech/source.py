@@ -1,4 +1,4 @@
-"""What a decoder with a source learns besides a spectrum: pitch, voicing, and how periodic each band of a voice is."""
+"""Losses of a decoder with a source, besides the spectral ones: pitch, voicing, and the periodicity of each band."""
 
 from __future__ import annotations
 
