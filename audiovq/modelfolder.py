@@ -5,6 +5,8 @@ The layout is Hugging Face's; nothing in it is ever unpickled.
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -72,12 +74,20 @@ def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def write_model_folder(folder: str | Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write both files, each atomically; floating tensors become float16."""
+    """Write both files, each atomically; floating tensors become float16.
+
+    Raises BadModelError, and writes nothing, if one then holds NaN or infinity.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     small = {
         k: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous() for k, v in sorted(tensors.items())
     }
+    if wrong := [name for name, tensor in small.items() if not tensor.isfinite().all()]:
+        raise BadModelError(
+            f"{folder}: not written, as {wrong[0]} ({len(wrong)} of {len(small)} tensors) holds NaN, or values beyond"
+            " float16; a training went astray: lower train.learning_rate and go on from an earlier checkpoint"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
     with atomic_output(folder / WEIGHTS, force=True) as temporary:
         Path(temporary).write_bytes(save(small))  # save_file would make it readable by its owner only
     with atomic_output(folder / CONFIG, force=True) as temporary:
@@ -112,6 +122,17 @@ def write_model(folder: str | Path, config: BaseModel | None, model: nn.Module) 
     write_model_folder(folder, config.model_dump(mode="json"), tensors)
 
 
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """For building a model that is loaded: in float32, whatever torch's default type is just now."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def fill_model(model: nn.Module, tensors: dict[str, Tensor], source: object) -> None:
     """Load stored tensors, each in the type the model has it in; BadModelError if they are others than it wants."""
     wanted = model.state_dict()
@@ -119,7 +140,25 @@ def fill_model(model: nn.Module, tensors: dict[str, Tensor], source: object) -> 
     wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
     if wrong:
         raise BadModelError(f"{source}: config.json and model.safetensors disagree on {wrong[0]}; fetch both again")
-    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
+    model.load_state_dict(as_wanted(wanted, tensors, source))
+
+
+def as_wanted(wanted: dict[str, Tensor], tensors: dict[str, Tensor], source: object) -> dict[str, Tensor]:
+    """Stored tensors in the types that a model has them in.
+
+    Raises BadModelError for NaN, infinity and values beyond that type, and for integers or booleans in place of floats
+    or the reverse.
+    """
+    found = {}
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise BadModelError(
+                f"{source}: {name} is stored as {tensor.dtype}, it must be {wanted[name].dtype}; fetch the model again"
+            )
+        found[name] = tensor.to(wanted[name].dtype)
+        if not found[name].isfinite().all():
+            raise BadModelError(f"{source}: {name} holds NaN or infinity; fetch the model again, or train it anew")
+    return found
 
 
 def _training_state(wanted: dict[str, Tensor], stored: dict[str, Tensor]) -> dict[str, Tensor]:

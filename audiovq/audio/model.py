@@ -17,7 +17,14 @@ from audiovq.audio.feed_forward import FeedForwardDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.errors import BadModelError, ConfigError
-from audiovq.modelfolder import fill_model, read_model_folder, resolve_model, validate_config, write_model
+from audiovq.modelfolder import (
+    fill_model,
+    read_model_folder,
+    resolve_model,
+    single_precision,
+    validate_config,
+    write_model,
+)
 from audiovq.quantize import Quantizer
 from audiovq.quantize.build import build_quantizer
 
@@ -170,7 +177,7 @@ class AudioVQVAE(nn.Module):
         """
         module, sampler = self.decoder(decoder), self.sampler(decoder, precision)
         if codes.shape[-1] == 0:
-            return torch.zeros(len(codes), 1, 0)
+            return torch.zeros(len(codes), 1, 0, dtype=torch.float32)
         z_q = self.quantizer.decode(codes)
         vector = self.speaker_vector(speaker)
         if sampler is not None:
@@ -211,7 +218,8 @@ class AudioVQVAE(nn.Module):
         raw, tensors = read_model_folder(folder)
         if raw.get("kind") == "image":
             raise BadModelError(f"{folder}: a model of images; those are for audiovq image and load_image_model")
-        model = cls.from_config(validate_config(AudioModelConfig, raw, folder))
+        with single_precision():
+            model = cls.from_config(validate_config(AudioModelConfig, raw, folder))
         fill_model(model, tensors, folder)
         return model.eval()
 

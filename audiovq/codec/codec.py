@@ -7,9 +7,9 @@ sound that went in.
 from __future__ import annotations
 
 import io
-import math
 import os
 import threading
+import warnings
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,10 @@ from audiovq.bitstream import AudioHeader, write_codes
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
-from audiovq.codec.loading import check_fingerprint, is_image_model, model_at_hand, pick_device
+from audiovq.codec.loading import as_released, check_fingerprint, is_image_model, model_at_hand, pick_device
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
-from audiovq.data.audio import resample, resampling_range
+from audiovq.data.audio import level_remark, resample, resampling_range
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
 from audiovq.pretrained import codes_fingerprint, load_model, resolve_model
 
@@ -58,9 +58,18 @@ class Codec:
         self._samplers: dict[tuple[str, str | None], WaveNetSampler | None] = {}
         self._samplers_lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling and copying: samplers are made again where they are wanted."""
+        return {key: value for key, value in self.__dict__.items() if not key.startswith("_samplers")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _samplers={}, _samplers_lock=threading.Lock())
+
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str] = "speech-16k", device: str = "auto") -> Codec:
-        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu or cuda.
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str] = "speech-16k", device: str | torch.device = "auto"
+    ) -> Codec:
+        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu, cuda.
 
         Raises:
             BadModelError: no such model, or a damaged one.
@@ -73,7 +82,7 @@ class Codec:
         return cls(load_model(folder, device=place), os.fspath(name_or_path), codes_fingerprint(folder))
 
     @classmethod
-    def for_header(cls, header: AudioHeader, device: str = "auto") -> Codec:
+    def for_header(cls, header: AudioHeader, device: str | torch.device = "auto") -> Codec:
         """The codec that a `.codes` file asks for, if the model it names is bundled or a folder here.
 
         A hub id in it is not followed: nothing is downloaded but by the user's word.
@@ -133,28 +142,30 @@ class Codec:
 
     # Arrays.
 
-    @torch.inference_mode()
+    @as_released
     def encode(
         self,
         waveform: Tensor | NDArray[Any],
-        sample_rate: int,
+        sample_rate: float,
         *,
         bitrate: float | None = None,
         num_quantizers: int | None = None,
         normalize: bool = False,
         speaker: str | None = None,
+        name: str = "waveform",
         progress: Progress | None = None,
     ) -> EncodedAudio:
         """Sound to codes; channels are coded one by one.
 
         Args:
-            waveform: `[C, T]` or `[T]`, floats with full scale at 1, any T.
-            sample_rate: its rate, Hz.
+            waveform: `[C, T]` or `[T]`, floats of any kind with full scale at 1, any T.
+            sample_rate: its rate, Hz, a whole number of whatever type.
             bitrate: bits/s per channel; as many levels are used as fit.
             num_quantizers: levels, instead of a bitrate; by default the model's own choice.
             normalize: bring the loudness to -23 LUFS before coding; `decode` undoes it. The gain looks at the whole
                 sound, so without it (the default) codes depend on no later sound than the model's lookahead.
             speaker: name of the model's speaker who is heard, the default voice of `decode`.
+            name: what messages call the sound.
             progress: called with the frames done and their total after every block.
 
         Raises:
@@ -162,9 +173,8 @@ class Codec:
             ConfigError: a bitrate or number of levels that the model does not have.
             BadModelError: an unknown speaker.
         """
-        samples = _checked_waveform(waveform)
-        if not 1 <= sample_rate <= MAX_RATE:
-            raise BadAudioError(f"sample rate {sample_rate} Hz; give 1 to {MAX_RATE} Hz")
+        samples = _checked_waveform(waveform, name)
+        sample_rate = _checked_rate(sample_rate)
         levels = self._levels(bitrate, num_quantizers)
         if speaker is not None:
             self._speaker_index(speaker)
@@ -189,7 +199,7 @@ class Codec:
         )
         return EncodedAudio(header, codes)
 
-    @torch.inference_mode()
+    @as_released
     def decode(
         self,
         encoded: EncodedAudio | CodesSource | FrameSource,
@@ -208,7 +218,7 @@ class Codec:
         """Codes to sound.
 
         Args:
-            encoded: from `encode`, or a `.codes` file as path or binary file object, or opened already.
+            encoded: from `encode`, or a `.codes` file as path, bytes or binary file object, or opened already.
             decoder: one of `decoders`.
             speaker: name of the voice; by default the one that the header names.
             start, duration: the part wanted, seconds. Only its packets are read, and it equals that slice of the whole.
@@ -240,6 +250,9 @@ class Codec:
             self._check_pitch_shift(name, pitch_shift)
             voice = self._voice(header, speaker)
             first, last = _sample_range(start, duration, header.sample_rate, frames.num_samples)
+            if first == last == frames.num_samples > 0 and duration != 0:
+                seconds = frames.num_samples / header.sample_rate
+                warnings.warn(f"{frames.name}: start {start:g} s is past its end at {seconds:.2f} s", stacklevel=3)
             if first == last:
                 return np.zeros((header.channels, 0), np.float32)
             begin, end = resampling_range(first, last, header.sample_rate, self.sample_rate, frames.num_samples)
@@ -267,7 +280,7 @@ class Codec:
         offset = begin * header.sample_rate // self.sample_rate  # exact: both rates have a sample there
         return np.ascontiguousarray(sound[:, first - offset : last - offset])
 
-    def compress(self, waveform: Tensor | NDArray[Any], sample_rate: int, **options: Any) -> bytes:
+    def compress(self, waveform: Tensor | NDArray[Any], sample_rate: float, **options: Any) -> bytes:
         """The bytes of a `.codes` file; `options` and errors as of `encode`."""
         encoded = self.encode(waveform, sample_rate, **options)
         memory = io.BytesIO()
@@ -354,24 +367,41 @@ class Codec:
             check_fingerprint(header, source, self.name, self.fingerprint)
 
 
-def _checked_waveform(waveform: Tensor | NDArray[Any]) -> Waveform:
-    """As float32 `[C, T]`."""
-    array = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
+def _checked_rate(rate: float) -> int:
+    try:
+        whole = int(rate) if float(rate).is_integer() else 0
+    except (TypeError, ValueError):
+        whole = 0
+    if not 1 <= whole <= MAX_RATE:
+        raise BadAudioError(f"sample rate {rate} Hz; give a whole number from 1 to {MAX_RATE} Hz")
+    return whole
+
+
+def _checked_waveform(waveform: Tensor | NDArray[Any], name: str) -> Waveform:
+    """As float32 `[C, T]`; a warning if it can hardly be meant so."""
+    if isinstance(waveform, Tensor):
+        # numpy has no bfloat16
+        array = (waveform.detach().float() if waveform.is_floating_point() else waveform).cpu().resolve_neg().numpy()
+    else:
+        array = np.asarray(waveform)
     if array.dtype.kind != "f":
-        raise BadAudioError(f"waveform of {array.dtype}; give floats with full scale at 1 (int16: divide by 32768)")
+        raise BadAudioError(f"{name} of {array.dtype}; give floats with full scale at 1 (int16: divide by 32768)")
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or not 1 <= len(array) <= 255:
-        raise BadAudioError(f"waveform of shape {list(array.shape)}; give [channels, samples], 1 to 255 channels")
-    if not np.isfinite(array).all():
-        raise BadAudioError("waveform holds NaN or infinity; replace them (numpy.nan_to_num) first")
-    return np.ascontiguousarray(array, np.float32)
+        raise BadAudioError(f"{name} of shape {list(array.shape)}; give [channels, samples], 1 to 255 channels")
+    with np.errstate(over="ignore"):
+        samples = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(samples).all():
+        raise BadAudioError(f"{name} holds NaN or infinity; replace them (numpy.nan_to_num) first")
+    if remark := level_remark(samples):
+        warnings.warn(f"{name} {remark}", stacklevel=4)
+    return samples
 
 
 def _sample_range(start: float, duration: float | None, rate: int, num_samples: int) -> tuple[int, int]:
     """Seconds to first sample and the one after the last, cut to what there is."""
     if not start >= 0 or (duration is not None and not duration >= 0):
         raise ConfigError(f"start {start} s, duration {duration} s; both must be 0 or more")
-    first = min(num_samples, round(start * rate)) if math.isfinite(start) else num_samples
-    if duration is None or not math.isfinite(duration):
-        return first, num_samples
-    return first, min(num_samples, max(first, round((start + duration) * rate)))
+    first = round(min(start * rate, num_samples))
+    last = num_samples if duration is None else round(min((start + duration) * rate, num_samples))
+    return first, max(first, last)

@@ -93,7 +93,8 @@ def decode_file(
 
 def _compress_file(codec: Codec, source: File, options: dict[str, Any]) -> tuple[bytes, float]:
     waveform, rate = read_audio(source)
-    return codec.compress(waveform, rate, **options), waveform.shape[1] / rate
+    name = str(source if isinstance(source, str | Path) else getattr(source, "name", "<stream>"))
+    return codec.compress(waveform, rate, name=name, **options), waveform.shape[1] / rate
 
 
 def _check_target(target: Path, force: bool) -> None:

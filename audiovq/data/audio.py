@@ -20,6 +20,9 @@ from audiovq.data.files import atomic_output
 from audiovq.errors import BadAudioError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
+FAR_ABOVE = 4.0  # times full scale, 12 dB: no recording is meant so
+SILENT = 1e-9  # mean power, -90 dB of full scale: the last of 16 bits
+CANCELLED = 0.01  # of the channels' mean power is left in their mean; -20 dB
 _LOSSY = {"MP3", "OGG"}  # their headers may state a length that is only nearly right
 _REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
@@ -130,6 +133,28 @@ def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_sam
     total = -(-num_samples * source_rate // rate)
     first = max(0, start * source_rate // rate - reach) // step * step
     return first, min(total, -(-stop * source_rate // rate) + reach)
+
+
+def level_remark(waveform: NDArray[np.float32]) -> str | None:
+    """What is odd about the level of `[C, T]`, full scale at 1; None if nothing is."""
+    peak = float(np.abs(waveform).max(initial=0.0))
+    if peak <= FAR_ABOVE:
+        return None
+    integers = "; samples of integers? divide them by their full scale (16 bits: 32768)" if peak > 100 else ""
+    return f"peaks at {peak:g}, {20 * math.log10(peak):.0f} dB above full scale, which is 1{integers}"
+
+
+def mixdown_remark(waveform: NDArray[np.float32]) -> str | None:
+    """What is odd about `[C, T]` and its mean over the channels, which training hears; None if nothing is."""
+    if remark := level_remark(waveform):
+        return remark
+    each = float(np.square(waveform, dtype=np.float64).mean()) if waveform.size else 0.0
+    mean = float(np.square(waveform.mean(axis=0, dtype=np.float64)).mean()) if waveform.size else 0.0
+    if each < SILENT:
+        return "is silent"
+    if mean < CANCELLED * each:
+        return "has channels that cancel in their mean (one is inverted?); take one of them, or invert one"
+    return None
 
 
 def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from audiovq.errors import BadModelError, ModelMismatchError
-from audiovq.modelfolder import read_model_folder, validate_config
+from audiovq.modelfolder import as_wanted, read_model_folder, single_precision, validate_config
 from audiovq.prior.base import Prior
 from audiovq.prior.config import CodeSpec, CountedConfig, PriorConfig
 from audiovq.prior.network import NetworkPrior
@@ -21,16 +21,19 @@ def load_prior(folder: str | Path, device: str = "cpu") -> Prior:
         raise BadModelError(f"{folder}: holds no prior; make one with `audiovq prior fit`")
     config = validate_config(PriorConfig, raw, folder)
     if isinstance(config.prior, CountedConfig):
+        if floats := [name for name, tensor in tensors.items() if tensor.is_floating_point()]:
+            raise BadModelError(f"{folder}: {floats[0]} must be of integers; fetch the prior again")
         try:
             return NGramPrior.from_tensors(config, tensors)
         except KeyError as error:
             raise _disagree(folder, error.args[0]) from None
-    prior = NetworkPrior(config)
+    with single_precision():
+        prior = NetworkPrior(config)
     wanted = prior.state_dict()
     wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
     if wrong:
         raise _disagree(folder, wrong[0])
-    prior.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
+    prior.load_state_dict(as_wanted(wanted, tensors, folder))
     return prior.eval().to(device)
 
 

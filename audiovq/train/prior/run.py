@@ -20,7 +20,7 @@ from audiovq.train.callbacks import Throughput
 from audiovq.train.prior.config import PriorExperimentConfig
 from audiovq.train.prior.data import CodeBatches, held_out_batches
 from audiovq.train.prior.module import PriorModule
-from audiovq.train.run import build_trainer, find_checkpoint, run_callbacks
+from audiovq.train.run import build_trainer, find_checkpoint, fit, run_callbacks
 
 RUN = "run"  # the folder, inside the prior's own, of checkpoints and logs
 
@@ -94,8 +94,8 @@ def train_prior(
             + (f"from {checkpoint}" if checkpoint else "from scratch"),
             flush=True,
         )
-    trainer.fit(module, datamodule=CodeData(config, spec, items, held_out), ckpt_path=checkpoint, weights_only=True)
-    if trainer.global_step < config.train.max_steps:  # told to stop by a signal, and has said so
+    fit(trainer, module, CodeData(config, spec, items, held_out), checkpoint)
+    if trainer.global_step < config.train.max_steps:  # its time was up, and it has said so
         raise KeyboardInterrupt
     best = load_prior(exp_dir / "models" / "best")
     if trainer.is_global_zero:

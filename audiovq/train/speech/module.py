@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from audiovq.audio import AudioVQVAE
 from audiovq.quantize import CodeUsage
+from audiovq.quantize.search.kmeans import NoVectorsError
 from audiovq.train.code_use import log_code_use
 from audiovq.train.config import ExperimentConfig
 from audiovq.train.optimization import OptimizedModule
@@ -42,7 +43,10 @@ class AudioVQVAEModule(OptimizedModule):
         step = self.global_step
         # restarts, level dropout and bypass draw from the default generator: seeded here, a resumed run repeats them
         torch.manual_seed((self.config.train.seed * 1_000_003 + step) * 4099 + self.global_rank)
-        terms, vq = self.objective(self.model, batch, step)
+        try:
+            terms, vq = self.objective(self.model, batch, step)
+        except NoVectorsError:
+            return self.nothing_learned()
         if vq is not None:
             self.usage.update(vq.codes.cpu())
             restarted = vq.stats["restarted"].sum()

@@ -15,7 +15,7 @@ from audiovq.data.corpus.pack import summary
 from audiovq.data.corpus.segments import SegmentBatches, SegmentDataset, eval_segments
 from audiovq.errors import ConfigError
 from audiovq.train import record
-from audiovq.train.callbacks import AudioExample, Throughput
+from audiovq.train.callbacks import AudioExample, Throughput, leave_signals_to_the_run
 from audiovq.train.config import AugmentConfig, ExperimentConfig, SpectralConfig, parse_config
 from audiovq.train.speech.module import AudioVQVAEModule
 from audiovq.train.speech.pitch_targets import SegmentsWithPitch, with_pitch
@@ -60,7 +60,9 @@ class SegmentData(pl.LightningDataModule):
         segments: IterableDataset[Any] = SegmentDataset(batches, trainer.global_step if trainer else 0)
         if self.has_pitch:
             segments = SegmentsWithPitch(segments, corpora)
-        return DataLoader(segments, batch_size=None, num_workers=data.num_workers)
+        return DataLoader(
+            segments, batch_size=None, num_workers=data.num_workers, worker_init_fn=leave_signals_to_the_run
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The same segments at every validation."""
