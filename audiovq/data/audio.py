@@ -17,6 +17,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiovq.data.files import atomic_output
+from audiovq.data.quiet import quiet_mp3
 from audiovq.errors import BadAudioError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
@@ -40,7 +41,9 @@ def read_audio(
         raise ValueError(f"start {start} and num_samples {num_samples} must not be negative")
     name = _name_of(source)
     try:
-        with _open(source) as sound:
+        if not isinstance(source, (str, Path)) and not source.seekable():
+            source = io.BytesIO(source.read())
+        with quiet_mp3(source), _open(source) as sound:
             start = min(start, sound.frames)
             wanted = sound.frames - start if num_samples is None else min(num_samples, sound.frames - start)
             if start:
@@ -172,8 +175,6 @@ def _open(source: str | Path | BinaryIO) -> soundfile.SoundFile:
         if not Path(source).exists():  # libsndfile itself only says "System error"
             raise FileNotFoundError(source)
         return soundfile.SoundFile(source)
-    if not source.seekable():
-        source = io.BytesIO(source.read())
     return soundfile.SoundFile(source)
 
 

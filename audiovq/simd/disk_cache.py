@@ -22,14 +22,14 @@ def compiled_and_kept(function: Callable[..., Any]) -> Any:
     What is kept has checksums: damaged files are compiled and written anew, and never run.
     """
     try:
-        compiled = numba.njit(nogil=True, cache=True)(function)
+        compiled: Any = numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither can be written
         return numba.njit(nogil=True)(function)
     compiled._cache._cache_file.__class__ = _Checked
     return compiled
 
 
-class _Checked(IndexDataCacheFile):  # type: ignore[misc]
+class _Checked(IndexDataCacheFile):
     """numba's files, each with its CRC-32 at the end, where unpickling does not look."""
 
     def load(self, key: Any) -> Any:
