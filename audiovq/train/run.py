@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQ
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from audiovq.codec.loading import pick_device
-from audiovq.errors import ConfigError
+from audiovq.errors import AudioVQError, ConfigError
 from audiovq.train import record
 from audiovq.train.callbacks import (
     AverageWeights,
@@ -158,6 +158,10 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
     except SystemExit as error:  # what Lightning makes of a KeyboardInterrupt
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
+        raise
+    except AudioVQError as error:  # one from a process that loads data comes with that process's traceback in its text
+        if str(error).startswith("Caught "):
+            raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
         raise
     raise_if_told(trainer)
 
