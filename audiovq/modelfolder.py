@@ -136,7 +136,7 @@ def single_precision() -> Iterator[None]:
 def fill_model(model: nn.Module, tensors: dict[str, Tensor], source: object) -> None:
     """Load stored tensors, each in the type the model has it in; BadModelError if they are others than it wants."""
     wanted = model.state_dict()
-    tensors = {**_training_state(wanted, tensors), **tensors}
+    tensors = tensors | {k: v for k, v in _training_state(wanted, tensors).items() if k not in tensors}
     wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
     if wrong:
         raise BadModelError(f"{source}: config.json and model.safetensors disagree on {wrong[0]}; fetch both again")

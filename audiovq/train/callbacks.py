@@ -98,7 +98,7 @@ class SaveCheckpoints(Checkpoint):
 
         if threading.current_thread() is threading.main_thread():  # elsewhere Python lets nobody take signals
             for signum in TOLD_BY:
-                if signal.getsignal(signum) != signal.SIG_IGN:  # nohup
+                if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup
                     signal.signal(signum, note)
 
     def on_train_batch_end(

@@ -43,10 +43,15 @@ class AudioVQVAEModule(OptimizedModule):
         step = self.global_step
         # restarts, level dropout and bypass draw from the default generator: seeded here, a resumed run repeats them
         torch.manual_seed((self.config.train.seed * 1_000_003 + step) * 4099 + self.global_rank)
+        finite = batch["waveform"].isfinite()
+        if not (whole := bool(finite.all())):  # goes on, as other processes may be waiting, to be skipped in the end
+            batch = batch | {"waveform": batch["waveform"].masked_fill(~finite, 0)}
         try:
             terms, vq = self.objective(self.model, batch, step)
         except NoVectorsError:
             return self.nothing_learned()
+        if not whole:
+            terms["loss"] = terms["loss"] * torch.nan
         if vq is not None:
             self.usage.update(vq.codes.cpu())
             restarted = vq.stats["restarted"].sum()
