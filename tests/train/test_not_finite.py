@@ -9,10 +9,11 @@ from audiovq.audio import AudioVQVAE
 from audiovq.errors import BadModelError, TrainingError
 from audiovq.modelfolder import write_model_folder
 from audiovq.train import run
+from audiovq.train.config import parse_config
 from audiovq.train.optimization import SKIPPED_AT_MOST
 from audiovq.train.run import train
 
-from .conftest import tiny_config
+from .conftest import tiny_config, tiny_tree
 
 
 class Plant(pl.Callback):
@@ -75,8 +76,10 @@ def test_a_run_that_skips_a_step_is_resumed_exactly(tiny_pack, tmp_path, monkeyp
 
 def test_a_few_in_a_row_end_the_run_with_what_to_try(tiny_pack, tmp_path, monkeypatch):
     planted(monkeypatch, set(range(4, 100)))
+    tree = tiny_tree(tiny_pack, max_steps=100)
+    tree["model"]["quantizer"]["level_dropout"] = False  # all levels start at step 3
     with pytest.raises(TrainingError, match=r"step 8: .*5th time in a row; lower train\.learning_rate"):
-        train(tiny_config(tiny_pack, max_steps=100), tmp_path, device="cpu")
+        train(parse_config(tree, "tiny"), tmp_path, device="cpu")
     assert not (tmp_path / "trained.json").exists()
     assert all_finite(tmp_path / "models")
     assert SKIPPED_AT_MOST == 5
