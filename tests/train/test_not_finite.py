@@ -75,10 +75,10 @@ def test_a_run_that_skips_a_step_is_resumed_exactly(tiny_pack, tmp_path, monkeyp
 
 
 def test_a_few_in_a_row_end_the_run_with_what_to_try(tiny_pack, tmp_path, monkeypatch):
-    planted(monkeypatch, set(range(4, 100)))
+    planted(monkeypatch, set(range(5, 100)))
     tree = tiny_tree(tiny_pack, max_steps=100)
-    tree["model"]["quantizer"]["level_dropout"] = False  # all levels start at step 3
-    with pytest.raises(TrainingError, match=r"step 8: .*5th time in a row; lower train\.learning_rate"):
+    tree["model"]["quantizer"]["level_dropout"] = False  # a level starts at step 3, the next at step 4
+    with pytest.raises(TrainingError, match=r"step 9: .*5th time in a row; lower train\.learning_rate"):
         train(parse_config(tree, "tiny"), tmp_path, device="cpu")
     assert not (tmp_path / "trained.json").exists()
     assert all_finite(tmp_path / "models")
