@@ -5,6 +5,8 @@ This module knows no particular model. The layout is Hugging Face's; nothing in 
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -109,12 +111,20 @@ def read_model_folder(folder: Path) -> StoredModel:
 
 
 def write_model_folder(folder: str | Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write both files, each atomically; floating tensors become float16."""
+    """Write both files, each atomically; floating tensors become float16.
+
+    Raises BadModelError, and writes nothing, if one then holds NaN or infinity.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     small = {
         k: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous() for k, v in sorted(tensors.items())
     }
+    if wrong := [name for name, tensor in small.items() if not tensor.isfinite().all()]:
+        raise BadModelError(
+            f"{folder}: not written, as {wrong[0]} ({len(wrong)} of {len(small)} tensors) holds NaN, or values beyond"
+            " float16; a training went astray: lower train.learning_rate and go on from an earlier checkpoint"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
     with atomic_output(folder / WEIGHTS, force=True) as temporary:
         Path(temporary).write_bytes(save(small))  # save_file would make it readable by its owner only
     with atomic_output(folder / CONFIG, force=True) as temporary:
@@ -138,10 +148,22 @@ def write_model(folder: str | Path, config: BaseModel | None, model: nn.Module) 
     write_model_folder(folder, config.model_dump(mode="json"), tensors)
 
 
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """For building a model that is loaded: in float32, whatever torch's default type is just now."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def fill_model(model: nn.Module, stored: StoredModel) -> None:
     """Load stored tensors, each in the type the model has it in; BadModelError if they are others than it wants.
 
-    State that only training needs may be missing: it starts from the codebooks, so that training can go on.
+    So are NaN, infinity and values beyond that type, and integers or booleans in place of floats or the reverse. State
+    that only training needs may be missing: it starts from the codebooks, so that training can go on.
     """
     wanted, tensors = model.state_dict(), stored.tensors
     missing = training_state(model).keys() - tensors.keys()
@@ -149,9 +171,20 @@ def fill_model(model: nn.Module, stored: StoredModel) -> None:
     wrong = wrong or [k for k in wanted if k not in missing and wanted[k].shape != tensors[k].shape]
     if wrong:
         raise tensors_disagree(stored, wrong[0])
-    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()}, strict=False)
+    model.load_state_dict(
+        {k: _as_wanted(stored.folder, k, v, wanted[k].dtype) for k, v in tensors.items()}, strict=False
+    )
     started = training_state(model)
     model.load_state_dict({k: started[k] for k in missing}, strict=False)
+
+
+def _as_wanted(folder: Path, name: str, stored: Tensor, dtype: torch.dtype) -> Tensor:
+    if stored.is_floating_point() != dtype.is_floating_point:
+        raise BadModelError(f"{folder}: {name} is stored as {stored.dtype}, it must be {dtype}; fetch the model again")
+    tensor = stored.to(dtype)
+    if not tensor.isfinite().all():
+        raise BadModelError(f"{folder}: {name} holds NaN or infinity; fetch the model again, or train it anew")
+    return tensor
 
 
 def tensors_disagree(stored: StoredModel, name: object) -> BadModelError:

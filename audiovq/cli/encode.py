@@ -74,7 +74,7 @@ def encode(
         def encode_entry(utterance: str, sound: Sound, progress: Progress) -> EncodedAudio:
             in_frames = in_samples(progress, codec.hop_length)
             voice = {"speaker": speakers.get(utterance, encoding["speaker"])}
-            return codec.encode(*sound, progress=in_frames, **(encoding | voice))
+            return codec.encode(*sound, name=utterance, progress=in_frames, **(encoding | voice))
 
         encode_entries(entries, target, encode_entry, segments=segments, force=force, quiet=quiet, debug=debug)
         return

@@ -35,7 +35,8 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """A click group that imports a command on its first use and turns errors into one line on stderr.
 
-    Exit codes: 0 done, 1 the work failed, 2 wrong usage (by click), 130 interrupted.
+    Exit codes: 0 done, 1 the work failed, 2 wrong usage (by click), 130 interrupted; 75 a signal stopped a training,
+    which is saved and goes on with the same command.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -55,9 +56,9 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             click.echo("audiovq: interrupted", err=True)
-            ctx.exit(130)
+            ctx.exit(getattr(stop, "exit_code", 130))
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:

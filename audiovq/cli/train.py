@@ -32,6 +32,8 @@ def train(
     """Train the model that the YAML file CONFIG describes, with the keys of the files CHANGES in place of its own.
 
     Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m audiovq train ...
+
+    SIGTERM, SIGUSR1 and SIGHUP save the run and end it with status 75 (the same command goes on), Ctrl-C with 130.
     """
     from audiovq.train.experiment import load_experiment
 
@@ -39,11 +41,11 @@ def train(
     experiment = load_experiment(config, overrides, changes=changes)
     import torch
 
-    from audiovq.train.run import train as run
+    from audiovq.train.run import train_until_told
 
     if threads is not None:
         torch.set_num_threads(threads)
-    folder = run(experiment, exp_dir, resume=resume, device=device)
+    folder = train_until_told(experiment, exp_dir, resume=resume, device=device)
     click.echo(
         f"models in {folder}: {', '.join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else 'none yet'}"
     )

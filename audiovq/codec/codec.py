@@ -23,8 +23,8 @@ from audiovq.bitstream import AudioHeader, second_of_frames, write_codes
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
-from audiovq.codec.checks import check_header, check_pitch_shift, checked_waveform, levels_for, voice_of
-from audiovq.codec.loading import check_fingerprint, model_at_hand, pick_device
+from audiovq.codec.checks import check_header, check_pitch_shift, checked_rate, checked_waveform, levels_for, voice_of
+from audiovq.codec.loading import as_released, check_fingerprint, model_at_hand, pick_device
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.part import Part
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
@@ -57,9 +57,18 @@ class Codec:
         self._samplers: dict[tuple[str, str | None], WaveNetSampler | None] = {}
         self._samplers_lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling and copying: samplers are made again where they are wanted."""
+        return {key: value for key, value in self.__dict__.items() if not key.startswith("_samplers")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _samplers={}, _samplers_lock=threading.Lock())
+
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str] = "speech-16k", device: str = "auto") -> Codec:
-        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu or cuda.
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str] = "speech-16k", device: str | torch.device = "auto"
+    ) -> Codec:
+        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu, cuda.
 
         Raises:
             BadModelError: no such model, or a damaged one.
@@ -74,7 +83,7 @@ class Codec:
         return cls(AudioVQVAE.from_stored(stored).to(device), name, stored.codes_fingerprint)
 
     @classmethod
-    def for_header(cls, header: AudioHeader, device: str = "auto") -> Codec:
+    def for_header(cls, header: AudioHeader, device: str | torch.device = "auto") -> Codec:
         """The codec that a `.codes` file asks for, if the model it names is bundled or a folder here.
 
         A hub id in it is not followed: nothing is downloaded but by the user's word.
@@ -172,28 +181,30 @@ class Codec:
 
     # Arrays.
 
-    @torch.inference_mode()
+    @as_released
     def encode(
         self,
         waveform: Tensor | NDArray[Any],
-        sample_rate: int,
+        sample_rate: float,
         *,
         bitrate: float | None = None,
         num_quantizers: int | None = None,
         normalize: bool = False,
         speaker: str | None = None,
+        name: str = "waveform",
         progress: Progress | None = None,
     ) -> EncodedAudio:
         """Sound to codes; channels are coded one by one.
 
         Args:
-            waveform: `[C, T]` or `[T]`, floats with full scale at 1, any T.
-            sample_rate: its rate, Hz.
+            waveform: `[C, T]` or `[T]`, floats of any kind with full scale at 1, any T.
+            sample_rate: its rate, Hz, a whole number of whatever type.
             bitrate: bits/s per channel; as many levels are used as fit.
             num_quantizers: levels, instead of a bitrate; by default the model's own choice.
             normalize: bring the loudness to -23 LUFS before coding; `decode` undoes it. The gain looks at the whole
                 sound, so without it (the default) codes depend on no later sound than the model's lookahead.
             speaker: name of the model's speaker who is heard, the default voice of `decode`.
+            name: what messages call the sound.
             progress: called with the frames done and their total after every block.
 
         Raises:
@@ -201,7 +212,8 @@ class Codec:
             ConfigError: a bitrate or number of levels that the model does not have.
             BadModelError: an unknown speaker.
         """
-        samples = checked_waveform(waveform, sample_rate)
+        samples = checked_waveform(waveform, name)
+        sample_rate = checked_rate(sample_rate)
         levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
         sound = resample(samples, sample_rate, self.sample_rate)
         header = self.header(
@@ -219,7 +231,7 @@ class Codec:
         )
         return EncodedAudio(header, codes)
 
-    @torch.inference_mode()
+    @as_released
     def decode(
         self,
         encoded: EncodedAudio | CodesSource | FrameSource,
@@ -238,7 +250,7 @@ class Codec:
         """Codes to sound.
 
         Args:
-            encoded: from `encode`, or a `.codes` file as path or binary file object, or opened already.
+            encoded: from `encode`, or a `.codes` file as path, bytes or binary file object, or opened already.
             decoder: one of `decoders`.
             speaker: name of the voice; by default the one that the header names.
             start, duration: the part wanted, seconds. Only its packets are read, and it equals that slice of the whole.
@@ -267,7 +279,7 @@ class Codec:
             options: dict[str, Any] = {"seed": seed, "pitch_shift": pitch_shift, "progress": progress}
             return self._decode([part], decoder, precision, **options)[0]
 
-    @torch.inference_mode()
+    @as_released
     def decode_many(
         self,
         recordings: Sequence[EncodedAudio | CodesSource],
@@ -315,7 +327,7 @@ class Codec:
             sounds = [decode_blocks(self.model, part, **blocks) for part in parts]
         return [part.finished(sound) for part, sound in zip(parts, sounds, strict=True)]
 
-    def compress(self, waveform: Tensor | NDArray[Any], sample_rate: int, **options: Any) -> bytes:
+    def compress(self, waveform: Tensor | NDArray[Any], sample_rate: float, **options: Any) -> bytes:
         """The bytes of a `.codes` file; `options` and errors as of `encode`."""
         encoded = self.encode(waveform, sample_rate, **options)
         memory = io.BytesIO()

@@ -55,7 +55,8 @@ def encode_file(codec: Codec, source: File, target: File, *, force: bool = False
     began = time.perf_counter()
     with open_output(target, force=force) as file:  # before the work: that it can be written is known then
         waveform, rate = read_audio(source)
-        encoded = codec.encode(waveform, rate, **options)
+        name = str(source if isinstance(source, str | Path) else getattr(source, "name", "<stream>"))
+        encoded = codec.encode(waveform, rate, name=name, **options)
         num_bytes = write_codes(file, encoded.header, encoded.codes)
     return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 

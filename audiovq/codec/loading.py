@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -10,16 +13,38 @@ from audiovq.bitstream import Header
 from audiovq.errors import BadModelError, ConfigError, ModelMismatchError
 from audiovq.modelfolder import CONFIG, bundled_models
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def pick_device(name: str) -> torch.device:
+
+def as_released(method: Callable[P, R]) -> Callable[P, R]:
+    """For methods of codecs: they run as the model was released, without gradients, and inside autocast as outside."""
+
+    @wraps(method)
+    def run(*args: P.args, **options: P.kwargs) -> R:
+        device: torch.device = args[0].device  # type: ignore[attr-defined]
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            return method(*args, **options)
+
+    return run
+
+
+def pick_device(device: str | torch.device) -> torch.device:
     """auto (CUDA if there is one), cpu or cuda; ConfigError for a device that this machine does not have."""
+    name = str(device)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.split(":")[0] not in ("cpu", "cuda"):
         raise ConfigError(f"device {name!r}; use auto, cpu or cuda")
-    if name != "cpu" and not torch.cuda.is_available():
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device {name}: this machine has no usable CUDA device; use cpu or auto")
-    return torch.device(name)
+    try:
+        place = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r}; use auto, cpu, cuda or cuda:N") from None
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices, from 0 on")
+    return place
 
 
 def model_at_hand(header: Header) -> str:

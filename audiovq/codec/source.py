@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audiovq.bitstream import AudioHeader, CodesReader, as_audio
 from audiovq.errors import BadCodesError
 
-CodesSource = str | os.PathLike[str] | BinaryIO
+CodesSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class EncodedAudio:
 
 
 class FrameSource:
-    """Reads ranges of frames from codes in memory, a path, or a binary file object (a pipe is read in whole).
+    """Reads ranges of frames from codes in memory, a path, bytes, or a binary file object (a pipe is read in whole).
 
     Args:
         source: the codes.
@@ -50,6 +50,8 @@ class FrameSource:
             self.name, self.header, self._codes = "<codes>", source.header, source.codes
             num_samples = source.header.num_samples
         else:
+            if isinstance(source, bytes | bytearray | memoryview):
+                source = io.BytesIO(source)
             self.name = str(source if isinstance(source, str | os.PathLike) else getattr(source, "name", "<stream>"))
             if not isinstance(source, str | os.PathLike) and not source.seekable():
                 source = io.BytesIO(source.read())

@@ -17,9 +17,13 @@ import soxr
 from numpy.typing import NDArray
 
 from audiovq.data.files import atomic_output
+from audiovq.data.quiet import quiet_mp3
 from audiovq.errors import BadAudioError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
+FAR_ABOVE = 4.0  # times full scale, 12 dB: no recording is meant so
+SILENT = 1e-9  # mean power, -90 dB of full scale: the last of 16 bits
+CANCELLED = 0.01  # of the channels' mean power is left in their mean; -20 dB
 _LOSSY = {"MP3", "OGG"}  # their headers may state a length that is only nearly right
 _REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
@@ -37,7 +41,9 @@ def read_audio(
         raise ValueError(f"start {start} and num_samples {num_samples} must not be negative")
     name = _name_of(source)
     try:
-        with _open(source) as sound:
+        if not isinstance(source, (str, Path)) and not source.seekable():
+            source = io.BytesIO(source.read())
+        with quiet_mp3(source), _open(source) as sound:
             start = min(start, sound.frames)
             wanted = sound.frames - start if num_samples is None else min(num_samples, sound.frames - start)
             if start:
@@ -132,6 +138,28 @@ def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_sam
     return first, min(total, -(-stop * source_rate // rate) + reach)
 
 
+def level_remark(waveform: NDArray[np.float32]) -> str | None:
+    """What is odd about the level of `[C, T]`, full scale at 1; None if nothing is."""
+    peak = float(np.abs(waveform).max(initial=0.0))
+    if peak <= FAR_ABOVE:
+        return None
+    integers = "; samples of integers? divide them by their full scale (16 bits: 32768)" if peak > 100 else ""
+    return f"peaks at {peak:g}, {20 * math.log10(peak):.0f} dB above full scale, which is 1{integers}"
+
+
+def mixdown_remark(waveform: NDArray[np.float32]) -> str | None:
+    """What is odd about `[C, T]` and its mean over the channels, which training hears; None if nothing is."""
+    if remark := level_remark(waveform):
+        return remark
+    each = float(np.square(waveform, dtype=np.float64).mean()) if waveform.size else 0.0
+    mean = float(np.square(waveform.mean(axis=0, dtype=np.float64)).mean()) if waveform.size else 0.0
+    if each < SILENT:
+        return "is silent"
+    if mean < CANCELLED * each:
+        return "has channels that cancel in their mean (one is inverted?); take one of them, or invert one"
+    return None
+
+
 def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
     """Floats with full scale at 1 to 16-bit integers, the exact inverse of `from_int16`; what exceeds is clipped."""
     return np.clip(np.rint(waveform * np.float32(32768.0)), -32768, 32767).astype(np.int16)
@@ -147,8 +175,6 @@ def _open(source: str | Path | BinaryIO) -> soundfile.SoundFile:
         if not Path(source).exists():  # libsndfile itself only says "System error"
             raise FileNotFoundError(source)
         return soundfile.SoundFile(source)
-    if not source.seekable():
-        source = io.BytesIO(source.read())
     return soundfile.SoundFile(source)
 
 

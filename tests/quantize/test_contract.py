@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from audiovq.modelfolder import fill_model
+from audiovq.modelfolder import StoredModel, fill_model
 from audiovq.quantize import (
     FSQ,
     LFQ,
@@ -94,7 +95,7 @@ def test_training_goes_on_from_a_state_without_averages(kind: str) -> None:
     model = nn.Sequential(trained(kind))
     released = {name: value for name, value in model.state_dict().items() if name not in training_state(model)}
     other = nn.Sequential(KINDS[kind](1))
-    fill_model(other, copy.deepcopy(released), "a test")
+    fill_model(other, StoredModel(Path("a test"), {}, copy.deepcopy(released)))
     z = torch.randn(2, DIM, 15)
     assert torch.equal(other.eval()[0].encode(z), model[0].encode(z))
     for name, value in training_state(other).items():

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from audiovq.bitstream import CodesReader, ImageHeader, as_image, packet_frames, write_codes
 from audiovq.codec.image.strips import STRIP_PIXELS, decode_strips, encode_strips
-from audiovq.codec.loading import check_fingerprint, model_at_hand, pick_device
+from audiovq.codec.loading import as_released, check_fingerprint, model_at_hand, pick_device
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError
 from audiovq.image import ImageVQVAE, image_model_from
 from audiovq.modelfolder import StoredModel, read_model
@@ -58,8 +58,8 @@ class ImageCodec:
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str], device: str = "auto") -> ImageCodec:
-        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu or cuda.
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], device: str | torch.device = "auto") -> ImageCodec:
+        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu, cuda.
 
         Raises:
             BadModelError: no such model, a damaged one, or one without codes of pictures.
@@ -77,7 +77,7 @@ class ImageCodec:
         return cls(model.to(device), name, stored.codes_fingerprint)
 
     @classmethod
-    def for_header(cls, header: ImageHeader, device: str = "auto") -> ImageCodec:
+    def for_header(cls, header: ImageHeader, device: str | torch.device = "auto") -> ImageCodec:
         """The codec that a `.codes` file asks for, if the model it names is bundled or a folder here.
 
         Raises:
@@ -114,7 +114,7 @@ class ImageCodec:
             codebook_sizes=sizes,
         )
 
-    @torch.inference_mode()
+    @as_released
     def encode(self, picture: Tensor | Pixels) -> EncodedImage:
         """Pixels to codes.
 
@@ -129,7 +129,7 @@ class ImageCodec:
         header = self.header(*pixels.shape[1:])
         return EncodedImage(header, encode_strips(self.model, self._filled_up(pixels), self.device))
 
-    @torch.inference_mode()
+    @as_released
     def encode_many(self, pictures: Pixels, progress: Callable[[int, int], None] | None = None) -> NDArray[Any]:
         """Pictures of one size to codes, in batches.
 
@@ -160,10 +160,10 @@ class ImageCodec:
                 progress(min(first + at_once, total), total)
         return np.concatenate(parts)
 
-    @torch.inference_mode()
+    @as_released
     def decode(
         self,
-        encoded: EncodedImage | str | os.PathLike[str] | BinaryIO,
+        encoded: EncodedImage | str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO,
         *,
         seed: int = 0,
         allow_mismatch: bool = False,
@@ -172,7 +172,7 @@ class ImageCodec:
         """Codes to pixels, uint8 `[C, H, W]` of the size that the header says.
 
         Args:
-            encoded: from `encode`, or a `.codes` file as path or binary file object.
+            encoded: from `encode`, or a `.codes` file as path, bytes or binary file object.
             seed: of a PixelCNN decoder, which draws the picture; others give its mean.
             allow_mismatch: decode although the file names another model, if at least the shape of its codes fits.
             conceal: a damaged packet becomes grey, with a warning, instead of an error.
@@ -181,6 +181,8 @@ class ImageCodec:
             BadCodesError: not the `.codes` file of a picture, or a damaged one.
             ModelMismatchError: codes of another model.
         """
+        if isinstance(encoded, bytes | bytearray | memoryview):
+            encoded = io.BytesIO(encoded)
         name = "<codes>" if isinstance(encoded, EncodedImage) else _name(encoded)
         if not isinstance(encoded, EncodedImage):
             encoded = read_image_codes(encoded, conceal=conceal)

@@ -7,15 +7,17 @@ equal ids. Every check here notes `file:line: what is wrong` in the table that t
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from audiovq.data.audio import mixdown_remark
 from audiovq.data.kaldi.recording import Sound, check_recording, sample_range
 from audiovq.data.kaldi.tables import keys_of
 from audiovq.data.kaldi.utterance import Utterance, cut_problem
 from audiovq.data.tables import BLANKS, Table
-from audiovq.errors import AudioVQError
+from audiovq.errors import AudioVQError, BadAudioError
 
 REQUIRED = ("wav.scp", "utt2spk", "spk2utt")
 _NUMBERS = {"utt2dur": "seconds", "reco2dur": "seconds", "utt2num_samples": "samples", "utt2num_frames": "frames"}
@@ -153,7 +155,7 @@ def _check_speaker_order(utt2spk: Table) -> None:
 def check_audio(
     utterances: Iterable[Utterance], tables: Mapping[str, Table], *, one_rate: bool
 ) -> tuple[list[str], dict[str, str]]:
-    """Open every recording and run every pipe.
+    """Open every recording and run every pipe; warn of sound that is silent, or so in the mean of its channels.
 
     Returns the problems, those of the recordings first, and the utterances that can't be read, with the reason.
     """
@@ -180,8 +182,18 @@ def check_audio(
         if max(u.start, (u.end or 0.0) - _SLACK) > total or u.start >= total:
             unreadable[u.id] = f"{u.id} ends at {u.end or u.start:g} s, its recording has {total:.3f} s"
             problems.append(f"{listing.at(u.id)}: {unreadable[u.id]}")
-        else:
-            problems += _length_problems(u, sound, tables)
+            continue
+        problems += _length_problems(u, sound, tables)
+        if u.is_pipe:  # it ran once; packing will say
+            continue
+        try:
+            remark = mixdown_remark(u.read()[0])
+        except BadAudioError as error:
+            unreadable[u.id] = str(error)
+            problems.append(f"{listing.at(u.id)}: {error}")
+            continue
+        if remark:
+            warnings.warn(f"{listing.at(u.id)}: {u.id} {remark}", stacklevel=2)
     return problems, unreadable
 
 

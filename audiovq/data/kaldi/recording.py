@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from audiovq.data.audio import read_audio
 from audiovq.data.kaldi.archives import archive_place, open_archive, read_value
+from audiovq.data.quiet import quiet_mp3
 from audiovq.errors import BadAudioError, BadDataError
 
 _STATED_BYTES = re.compile(r"^data : ([0-9]+) \(should be ([0-9]+)\)", re.MULTILINE)  # libsndfile's log: stated, there
@@ -66,7 +67,7 @@ def sound_of(recording: str) -> Sound:
         waveform, rate = read_recording(recording)
         return Sound(rate, waveform.shape[1])
     try:
-        with soundfile.SoundFile(recording) as sound:
+        with quiet_mp3(recording), soundfile.SoundFile(recording) as sound:
             return Sound(int(sound.samplerate), int(sound.frames))
     except (soundfile.LibsndfileError, OSError):
         read_audio(recording, num_samples=0)  # says why
