@@ -23,7 +23,7 @@ from audiovq.bitstream import AudioHeader, write_codes
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
-from audiovq.codec.loading import check_fingerprint, is_image_model, model_at_hand, pick_device
+from audiovq.codec.loading import check_fingerprint, is_image_model, model_at_hand, name_for_files, pick_device
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
 from audiovq.data.audio import resample, resampling_range
@@ -40,7 +40,7 @@ class Codec:
 
     Args:
         model: an `AudioVQVAE`; it is put into eval mode.
-        name: what `.codes` files will call the model: a bundled name, or its folder.
+        name: what `.codes` files will call the model: a bundled name, a hub id, or the name of its folder.
         fingerprint: SHA-256 of what gives its codes their meaning (`codes_fingerprint`), by which they are known again.
 
     Attributes:
@@ -70,16 +70,16 @@ class Codec:
         folder = resolve_model(os.fspath(name_or_path))
         if is_image_model(folder):
             raise BadModelError(f"{name_or_path}: is a model of images; use it with `audiovq image` and ImageCodec")
-        return cls(load_model(folder, device=place), os.fspath(name_or_path), codes_fingerprint(folder))
+        return cls(load_model(folder, device=place), name_for_files(name_or_path), codes_fingerprint(folder))
 
     @classmethod
     def for_header(cls, header: AudioHeader, device: str = "auto") -> Codec:
-        """The codec that a `.codes` file asks for, if the model it names is bundled or a folder here.
+        """The codec that a `.codes` file asks for, if the model it names is bundled.
 
-        A hub id in it is not followed: nothing is downloaded but by the user's word.
+        A path or a hub id in it is not followed: only the user says what is opened or downloaded.
 
         Raises:
-            BadModelError: the model is not here; load it yourself with `from_pretrained`.
+            BadModelError: it is not; load it yourself with `from_pretrained`.
         """
         return cls.from_pretrained(model_at_hand(header), device)
 

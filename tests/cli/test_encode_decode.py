@@ -90,9 +90,9 @@ def test_pipes_carry_the_same_bytes_as_files(run, wav, model, codes, tmp_path):
     assert soundfile.info(io.BytesIO(decoded.stdout_bytes)).frames == 40000
 
 
-def test_a_closed_pipe_ends_quietly(codes):
+def test_a_closed_pipe_ends_quietly(codes, model):
     command = [sys.executable, "-c", "from audiovq.cli.main import cli; cli()", "decode", str(codes), "-", "-q"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*command, "--model", model], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
