@@ -9,6 +9,7 @@ import click
 
 from audiovq.cli.encode import AUDIO_SUFFIXES
 from audiovq.cli.shared.batch import File, process
+from audiovq.cli.shared.options import allow_short as allow_short_option
 from audiovq.cli.shared.options import decode_options, decoding_threads, encode_options, set_threads, work_options
 from audiovq.cli.shared.progress import Progress, in_samples
 from audiovq.cli.shared.report import show_notices
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--model", default="speech-16k", show_default=True, help="A bundled name, a model folder or a hub id.")
 @encode_options
 @decode_options
+@allow_short_option
 @work_options
 @click.pass_context
 def convert(
@@ -40,6 +42,7 @@ def convert(
     precision: str | None,
     pitch_shift: float,
     seed: int,
+    allow_short: bool,
     device: str,
     threads: int | None,
     force: bool,
@@ -61,7 +64,7 @@ def convert(
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
         codes = io.BytesIO()
-        encode_file(codec, source, codes, speaker=speaker, **encoding)
+        encode_file(codec, source, codes, speaker=speaker, allow_short=allow_short, **encoding)
         codes.seek(0)
         in_frames = in_samples(progress, codec.hop_length)
         return decode_file(codec, codes, target, force=force, progress=in_frames, **decoding)

@@ -30,6 +30,7 @@ from audiovq.data.kaldi.archives import (
     read_scp,
     read_value,
 )
+from audiovq.data.kaldi.streams import is_stream
 from audiovq.errors import BadAudioError, BadCodesError, BadDataError
 
 FORMAT, VERSION = "audiovq-codes-archive", 1
@@ -40,7 +41,7 @@ _OWN = ("sample_rate", "num_samples", "gain_db", "speaker")  # of each utterance
 class CodesArchiveWriter:
     """Writes `EncodedAudio` of one model as an archive, with its JSON file and, if asked for, an scp file.
 
-    They appear together at the end. Standard output takes the archive alone.
+    They appear together at the end. Standard output, and a command, take the archive alone.
     """
 
     def __init__(self, specifier: Specifier, *, force: bool = False):
@@ -54,7 +55,8 @@ class CodesArchiveWriter:
         ark = self._archive.specifier.ark
         with ExitStack() as stack:
             stack.enter_context(self._archive)
-            self._json = stack.enter_context(atomic_output(f"{ark}.json", force=self._force)) if ark != "-" else None
+            beside = None if ark is None or is_stream(ark) else atomic_output(f"{ark}.json", force=self._force)
+            self._json = stack.enter_context(beside) if beside else None
             self._stack = stack.pop_all()
         return self
 
@@ -98,7 +100,7 @@ def read_codes_archive(specifier: Specifier, codec: Codec | None = None) -> Iter
         name = f"{ark}: {key}"
         codes = _as_codes(value, name)
         if ark not in known:
-            known[ark] = None if ark == "-" else _read_json(ark)
+            known[ark] = None if is_stream(ark) else _read_json(ark)
             if known[ark] is None and codec is not None:
                 what = f"there is no {ark}.json that says how long the sounds are"
                 warnings.warn(f"{ark}: {what}; they get whole frames, at the model's rate", stacklevel=2)
@@ -143,9 +145,16 @@ def _values(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
         if place is None:
             raise BadDataError(f"{specifier.scp}:{row.line}: '{row.value}' is no place in an archive (codes.ark:12)")
         ark, offset = place
-        with open_archive(ark) as file:
-            file.seek(offset)
-            yield key, ark, read_value(file, f"{specifier.scp}:{row.line}: {key}")
+        try:
+            with open_archive(ark) as file:
+                file.seek(offset)
+                value = read_value(file, f"{specifier.scp}:{row.line}: {key}")
+        except BadDataError as error:
+            if not specifier.permissive:
+                raise
+            warnings.warn(f"{error}; left out", stacklevel=2)
+            continue
+        yield key, ark, value
 
 
 def _as_codes(value: Any, name: str) -> NDArray[np.int64]:

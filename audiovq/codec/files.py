@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from audiovq.codec.codec import Codec
 from audiovq.codec.source import FrameSource
-from audiovq.data.audio import CONTAINERS, read_audio, write_audio
+from audiovq.data.audio import CONTAINERS, check_writable, read_audio, write_audio
 from audiovq.data.files import atomic_output
 from audiovq.errors import OutputError
 
@@ -45,19 +45,21 @@ class FileReport:
         return f"{self.seconds:.2f} s, {self.num_bytes} bytes, {rate}, {self.times_real_time:.1f} x real time"
 
 
-def encode_file(codec: Codec, source: File, target: File, *, force: bool = False, **options: Any) -> FileReport:
+def encode_file(
+    codec: Codec, source: File, target: File, *, force: bool = False, allow_short: bool = False, **options: Any
+) -> FileReport:
     """Audio to codes.
 
-    `options` and errors as of `Codec.encode`; BadAudioError if `source` is not audio, OutputError if `target` exists
-    and `force` is false.
+    `options` and errors as of `Codec.encode`; BadAudioError if `source` is not audio, or less than it says it is
+    (`allow_short` takes what is there), OutputError if `target` exists and `force` is false.
     """
     began = time.perf_counter()
     if not isinstance(target, str | Path):
-        data, seconds = _compress_file(codec, source, options)
+        data, seconds = _compress_file(codec, source, allow_short, options)
         target.write(data)
     else:
         with atomic_output(target, force=force) as temporary:
-            data, seconds = _compress_file(codec, source, options)
+            data, seconds = _compress_file(codec, source, allow_short, options)
             temporary.write_bytes(data)
     return FileReport(seconds, len(data), time.perf_counter() - began)
 
@@ -79,6 +81,7 @@ def decode_file(
     if isinstance(target, str | Path):
         _check_target(Path(target), force)  # before the work, not after it
     frames = source if isinstance(source, FrameSource) else FrameSource(source, conceal=conceal)
+    check_writable(target, frames.header.channels, frames.num_samples, frames.header.sample_rate)
     waveform, rate = codec.decode(frames, **options), frames.header.sample_rate
     if isinstance(target, str | Path):
         write_audio(target, waveform, rate, force=force)
@@ -91,8 +94,8 @@ def decode_file(
     return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 
 
-def _compress_file(codec: Codec, source: File, options: dict[str, Any]) -> tuple[bytes, float]:
-    waveform, rate = read_audio(source)
+def _compress_file(codec: Codec, source: File, allow_short: bool, options: dict[str, Any]) -> tuple[bytes, float]:
+    waveform, rate = read_audio(source, allow_short=allow_short)
     return codec.compress(waveform, rate, **options), waveform.shape[1] / rate
 
 

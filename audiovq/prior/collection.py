@@ -14,6 +14,7 @@ from audiovq.bitstream.header import Header
 from audiovq.bitstream.media import AudioHeader, ImageHeader
 from audiovq.bitstream.reader import CodesReader
 from audiovq.data.kaldi.archives import Specifier, archive_place, open_archive, read_archive, read_scp, read_value
+from audiovq.data.kaldi.streams import is_stream
 from audiovq.errors import BadCodesError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec, check_same_codes
 from audiovq.prior.base import check_codes
@@ -155,7 +156,9 @@ def _kaldi(source: str, specifier: Specifier, spec: CodeSpec | None) -> Iterator
         if ark not in told:
             told[ark] = _told_beside(ark)
         own, speakers = told[ark] or (_given(spec, source), {})
-        yield place, name, _integers(np.asarray(matrix), place), own, speakers.get(name)
+        if not isinstance(matrix, np.ndarray):
+            raise BadCodesError(f"{place}: holds sound, no codes")
+        yield place, name, _integers(matrix, place), own, speakers.get(name)
 
 
 def _entries(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
@@ -174,7 +177,7 @@ def _entries(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
 def _told_beside(ark: str) -> tuple[CodeSpec, dict[str, str | None]] | None:
     """What the JSON file that `audiovq encode` leaves beside an archive says of codes and speakers; None without."""
     path = Path(f"{ark}.json")
-    if ark == "-" or not path.is_file():
+    if is_stream(ark) or not path.is_file():
         return None
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))

@@ -116,21 +116,29 @@ def process_jobs(
 ) -> int:
     """Run `work` on every job, name those that fail on stderr, and return how many did.
 
+    An error that several share to the letter is said once, with their number.
+
     Args:
         jobs: pairs of source and target, as `str` should show them. They are taken one by one with one thread.
         total: number of jobs, if it is known.
         lines: print a line about each that is done, unless `quiet`.
     """
     failed = 0
+    said: dict[str, int] = {}  # errors that are not about the file they came from: how many of them came
     with TreeBar(total, quiet) as bar, closing(_outcomes(jobs, work, threads, bar)) as outcomes:
         for (source, target), outcome in outcomes:
             if isinstance(outcome, Exception):
                 if debug:
                     raise outcome
                 failed += 1
-                bar.write(error_line(_naming_the_file(outcome, source, target)))
+                said[str(outcome)] = said.get(str(outcome), 0) + 1
+                if said[str(outcome)] == 1:
+                    bar.write(error_line(_naming_the_file(outcome, source, target)))
             elif lines and not quiet:
                 bar.write(file_line(source, target, outcome))
+        for text, count in said.items():
+            if count > 1:
+                bar.write(f"audiovq: error: the same of {count - 1} more: {' '.join(text.split())}")
     return failed
 
 

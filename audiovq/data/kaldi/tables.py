@@ -6,6 +6,7 @@ A table is read with all that is wrong in it noted by line: who validates shows 
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,7 @@ def parse_table(path: Path, data: bytes) -> Table:
     """The same of the content of a file."""
     table = Table(path)
     try:
-        content = data.decode("utf-8")
+        content = data.removeprefix(BOM_UTF8).decode("utf-8")  # as Windows' editors write it
     except UnicodeDecodeError as error:
         table.problems.append(f"{path}: not UTF-8 at byte {error.start}; convert it")
         return table
