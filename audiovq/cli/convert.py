@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,6 +53,8 @@ def convert(
     if bitrate is not None and num_quantizers is not None:
         raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
     from audiovq.codec import Codec, decode_file, encode_file
+    from audiovq.data.audio import check_writable
+    from audiovq.data.audio_reader import open_audio
 
     show_notices(not quiet)
     set_threads(threads)
@@ -63,6 +66,9 @@ def convert(
     decoding: dict[str, Any] = {"decoder": decoder, "precision": precision, "pitch_shift": pitch_shift, "seed": seed}
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
+        if isinstance(source, Path):  # before the work, not between its halves
+            with open_audio(source, allow_short=allow_short) as sound:
+                check_writable(target, sound.channels, sound.num_samples or 1, sound.rate)
         codes = io.BytesIO()
         encode_file(codec, source, codes, speaker=speaker, allow_short=allow_short, **encoding)
         codes.seek(0)

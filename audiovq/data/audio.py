@@ -17,7 +17,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from audiovq.data.audio_reader import AudioSource, name_of, open_audio
+from audiovq.data.audio_reader import SAMPLE_BYTES, AudioSource, name_of, open_audio
 from audiovq.data.files import atomic_output
 from audiovq.errors import BadAudioError, OutputError
 
@@ -40,7 +40,7 @@ LIMITS = {
     "OGG": Limits(255, 200000, 200000),  # beyond, the Vorbis encoder ends the process
 }
 _BLOCK = 1 << 16  # samples per channel written at once
-_MOST_BYTES, _WAV_BYTES = 8, 2**32 - 2**16  # per sample; in a wav file
+_WAV_BYTES = 2**32 - 2**16  # that the sizes of a wav file can tell of
 _REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
 
@@ -119,7 +119,7 @@ def check_writable(
         raise BadAudioError(f"{name}: {container} can't hold a rate of {rate} Hz; name it .wav")
     if num_samples < limits.samples:  # of such a FLAC, libsndfile leaves a file of 0 bytes, which nothing reads
         raise BadAudioError(f"{name}: {container} can't hold a recording of no samples; name it .wav")
-    if container == "WAV" and channels * num_samples * _MOST_BYTES > _WAV_BYTES:
+    if container == "WAV" and channels * num_samples * SAMPLE_BYTES.get(subtype, 8) > _WAV_BYTES:
         container = "RF64"  # the same with sizes of 64 bits
     return container, subtype
 

@@ -27,7 +27,7 @@ AudioSource = str | Path | BinaryIO
 _BLOCK = 1 << 16  # samples per channel read at once
 _MP3_SLACK = 2 * 1152  # samples; encoders do not agree on whether the frame of the header counts
 _UNKNOWN = 1 << 60  # samples; libsndfile says 2^63 - 1 for what it does not know
-_BYTES = {
+SAMPLE_BYTES = {
     "PCM_S8": 1,
     "PCM_U8": 1,
     "ULAW": 1,
@@ -39,7 +39,7 @@ _BYTES = {
     "DOUBLE": 8,
 }
 # of these, libsndfile's seeks give the samples of the whole; others (MP3, Opus, GSM, G.72x) are read from the start
-_SEEKABLE = {*_BYTES, "IMA_ADPCM", "MS_ADPCM", "VORBIS", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
+_SEEKABLE = {*SAMPLE_BYTES, "IMA_ADPCM", "MS_ADPCM", "VORBIS", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
 _SIZED = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST", "CAF", "SVX"}  # `containers` reads their headers
 _CHECKED = _SIZED | {"FLAC", "OGG", "MP3"}
 
@@ -91,7 +91,7 @@ class AudioReader:
 
     def count(self) -> int:
         """Samples per channel that are there. Where the size of the file does not tell, the rest is decoded."""
-        if self.num_samples is None or self._sound.format not in _SIZED or self._sound.subtype not in _BYTES:
+        if self.num_samples is None or self._sound.format not in _SIZED or self._sound.subtype not in SAMPLE_BYTES:
             while not self._ended:
                 self._read_block(_BLOCK)
             return self.place
@@ -124,7 +124,7 @@ class AudioReader:
 
     def _check_extent(self, told: Extent) -> None:
         """What the sizes of a file tell before a sample is read."""
-        frame = _BYTES.get(self._sound.subtype, 0) * self.channels
+        frame = SAMPLE_BYTES.get(self._sound.subtype, 0) * self.channels
         if told.stated is not None and told.there // (frame or 1) < told.stated // (frame or 1):
             if frame:
                 self._short(f"ends after {told.there // frame} of {told.stated // frame} samples")

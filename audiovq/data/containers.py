@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-STREAMED = 0x7FFF0000  # bytes; programs that write into a pipe state about this much, or more, for "unknown"
+# sizes that programs state when they write into a pipe and can't know: ffmpeg about 2^32, sox and arecord about 2^31
+_UNKNOWN = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))
 _JUNK = 1024  # bytes after the last chunk that are of no account
 
 
@@ -81,7 +82,8 @@ def _riff(file: BinaryIO, size: int, start: bytes) -> Extent:
         name, stated = struct.unpack(f"{order}4sI", head[:8])
         if name == b"data" and whole64 is not None and stated == 0xFFFFFFFF:
             return _Chunk(name, at + 8, whole64)
-        return _Chunk(name, at + 8, None if name == b"data" and stated >= STREAMED and at + stated > size else stated)
+        unknown = name == b"data" and at + stated > size and any(stated in sizes for sizes in _UNKNOWN)
+        return _Chunk(name, at + 8, None if unknown else stated)
 
     found = _chunked(file, size, 12, chunk, sound_id, align=2, lead=8 if sound_id == b"SSND" else 0)
     there = found.there + found.beyond
@@ -120,7 +122,7 @@ def _chunked(
     if sound is None or sound.size is None:
         return Extent(0, None, fault="there is no sound in it")
     begin, stated = sound.begin + lead, max(0, sound.size - lead)
-    return Extent(max(0, min(stated, size - begin)), stated, _unaccounted(file, at, size), begin=begin)
+    return Extent(max(0, min(stated, size - begin)), stated, _unaccounted(file, max(at, begin), size), begin=begin)
 
 
 def _chunk_at(file: BinaryIO, at: int, parse: _Parse) -> _Chunk | None:

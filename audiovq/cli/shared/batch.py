@@ -84,8 +84,11 @@ def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: s
 
 
 def input_file(name: str) -> File:
-    """A path, or standard input for `-`."""
-    return sys.stdin.buffer if name == "-" else Path(name)
+    """A path, or standard input for `-`, or a FIFO (`<(COMMAND)`) opened as that is."""
+    if name == "-":
+        return sys.stdin.buffer
+    path = Path(name)
+    return path.open("rb") if path.is_fifo() or path.is_char_device() else path
 
 
 def output_file(name: str, source: str, new_suffix: str) -> File:
