@@ -39,7 +39,7 @@ LIMITS = {
     "FLAC": Limits(8, 655350, 65535, step=10, samples=1),
     "OGG": Limits(255, 200000, 200000),  # beyond, the Vorbis encoder ends the process
 }
-_BLOCK = 1 << 16  # samples per channel written at once
+_BLOCK = 1 << 16  # samples per channel written at once, far below the 2^21 that end the process
 _WAV_BYTES = 2**32 - 2**16  # that the sizes of a wav file can tell of
 _REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
@@ -127,7 +127,7 @@ def check_writable(
 def _write(
     target: Path | BinaryIO, waveform: NDArray[np.float32], rate: int, container: str, subtype: str, name: str
 ) -> None:
-    """In blocks: a call to libsndfile's Vorbis encoder with more than 2^21 samples overflows the stack."""
+    """In blocks: one call to libsndfile's Vorbis encoder with more than 2^21 samples overflows the stack."""
     try:
         with soundfile.SoundFile(target, "w", rate, len(waveform), subtype, format=container) as file:
             for start in range(0, waveform.shape[1], _BLOCK):

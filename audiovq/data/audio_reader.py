@@ -24,7 +24,7 @@ from audiovq.errors import BadAudioError
 
 AudioSource = str | Path | BinaryIO
 
-_BLOCK = 1 << 16  # samples per channel read at once
+_BLOCK = 1 << 18  # samples of all channels together read at once
 _MP3_SLACK = 2 * 1152  # samples; encoders do not agree on whether the frame of the header counts
 _UNKNOWN = 1 << 60  # samples; libsndfile says 2^63 - 1 for what it does not know
 SAMPLE_BYTES = {
@@ -74,7 +74,7 @@ class AudioReader:
         """The next samples, float32 `[T, C]`, fewer than asked for at the end. Raises BadAudioError if some lack."""
         blocks: list[NDArray[np.float32]] = []
         while num_samples > 0 and not self._ended:
-            block = self._read_block(min(num_samples, _BLOCK))
+            block = self._read_block(num_samples)
             blocks.append(block)
             num_samples -= len(block)
         if not blocks:
@@ -87,7 +87,7 @@ class AudioReader:
             self.place = min(place, self.num_samples)
             self._sound.seek(self.place)
         while self.place < place and not self._ended:
-            self._read_block(min(place - self.place, _BLOCK))
+            self._read_block(place - self.place)
 
     def count(self) -> int:
         """Samples per channel that are there. Where the size of the file does not tell, the rest is decoded."""
@@ -98,6 +98,7 @@ class AudioReader:
         return self.num_samples
 
     def _read_block(self, num_samples: int) -> NDArray[np.float32]:
+        num_samples = min(num_samples, max(1, _BLOCK // self.channels))
         block = np.empty((num_samples, self.channels), np.float32)
         try:
             read = len(self._sound.read(num_samples, dtype="float32", always_2d=True, out=block))
@@ -161,14 +162,14 @@ def open_audio(source: AudioSource, *, allow_short: bool = False) -> Iterator[Au
         with ExitStack() as stack:
             file, size = _file_of(source, stack)
             told = extent(file, size)
+            spliced = None
             if isinstance(told, Extent) and told.header is not None and allow_short:
-                file = _Spliced(told.header, file, told.begin, size)
+                spliced = _Spliced(told.header, file, told.begin, size)
             elif told is None and (found := mpeg.stream(file, size)) is not None:
                 told = found
                 if found.stated is None or found.stated < found.frames - 1:  # libsndfile would guess, or stop early
-                    file = _Spliced(found.header, file, found.sound, size)
-            file.seek(0)
-            sound = stack.enter_context(_Sequential(file))
+                    spliced = _Spliced(found.header, file, found.sound, size)
+            sound = stack.enter_context(_open(file, size, spliced))
             yield AudioReader(sound, name, told, allow_short)
     except soundfile.LibsndfileError as error:
         if isinstance(told, Extent) and told.stated and told.there < told.stated:
@@ -190,8 +191,16 @@ class _Sequential(soundfile.SoundFile):
         return False
 
 
-class _Spliced(io.RawIOBase, BinaryIO):
-    """A file with another beginning: `head`, then `file` from `skip` on."""
+def _open(file: BinaryIO, size: int, spliced: _Spliced | None) -> _Sequential:
+    """By its descriptor, if it is a file of the system; else through calls, which soundfile lets print their errors."""
+    if spliced is None and isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        return _Sequential(file.fileno(), closefd=False)
+    return _Sequential(spliced or _Spliced(b"", file, 0, size))
+
+
+class _Spliced(io.RawIOBase):
+    """A file with another beginning: `head`, then `file` from `skip` on. No seek in it fails."""
 
     def __init__(self, head: bytes, file: BinaryIO, skip: int, size: int) -> None:
         self._head, self._file, self._skip = head, file, skip

@@ -97,7 +97,8 @@ def _riff(file: BinaryIO, size: int, start: bytes) -> Extent:
 
 
 def _w64_chunk(head: bytes, at: int) -> _Chunk:
-    return _Chunk(head[:4], at + 24, max(0, int.from_bytes(head[16:24], "little") - 24))
+    stated = int.from_bytes(head[16:24], "little", signed=True)
+    return _Chunk(head[:4], at + 24, None if stated < 0 else max(0, stated - 24))
 
 
 def _caf_chunk(head: bytes, at: int) -> _Chunk:
@@ -110,14 +111,14 @@ def _chunked(
 ) -> Extent:
     """Walk the chunks from `at` on. `lead`: bytes of the sound's chunk before the sound itself."""
     sound: _Chunk | None = None
-    while (chunk := _chunk_at(file, at, parse)) is not None:
+    while (chunk := _chunk_at(file, size, at, parse)) is not None:
         if chunk.id == sound_id and sound is None:
             sound = chunk
             if chunk.size is None:
                 return Extent(max(0, size - chunk.begin - lead), None, begin=chunk.begin + lead)
         end = chunk.begin + (chunk.size or 0)
         at = end + -end % align
-        if at > end and _chunk_at(file, at, parse) is None and _chunk_at(file, end, parse) is not None:
+        if at > end and _chunk_at(file, size, at, parse) is None and _chunk_at(file, size, end, parse):
             at = end  # not everybody pads
     if sound is None or sound.size is None:
         return Extent(0, None, fault="there is no sound in it")
@@ -125,10 +126,12 @@ def _chunked(
     return Extent(max(0, min(stated, size - begin)), stated, _unaccounted(file, max(at, begin), size), begin=begin)
 
 
-def _chunk_at(file: BinaryIO, at: int, parse: _Parse) -> _Chunk | None:
+def _chunk_at(file: BinaryIO, size: int, at: int, parse: _Parse) -> _Chunk | None:
+    if at + 8 > size:  # a forged size may lead beyond what can be sought
+        return None
     file.seek(at)
     head = file.read(24)
-    if len(head) < 8 or not all(32 <= letter < 127 for letter in head[:4]):
+    if not all(32 <= letter < 127 for letter in head[:4]):
         return None
     return parse(head.ljust(24, b"\0"), at)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -302,3 +303,26 @@ def test_a_fifo_is_read_as_the_file_is(tmp_path: Path, container: str, subtype: 
     writer.start()
     np.testing.assert_array_equal(read_audio(tmp_path / "fifo")[0], read(data))
     writer.join()
+
+
+# --- forged headers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("container", "subtype"), FORMATS)
+def test_a_forged_header_gives_sound_or_an_error_of_ours(container: str, subtype: str):
+    data = written(container, subtype, length=3000)
+    random = np.random.default_rng(3)
+    for i in range(120):
+        forged = bytearray(data)
+        at = int(random.integers(0, min(len(data), 200) - 8))
+        match i % 3:
+            case 0:
+                forged[at] ^= int(random.integers(1, 256))
+            case 1:
+                forged[at : at + 4] = random.choice([bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f"])
+            case 2:
+                forged[at : at + 8] = random.choice([b"\xff" * 8, b"\0" * 7 + b"\x7f", b"\xff" * 7 + b"\x7f"])
+        for allow_short in (False, True):
+            with warnings.catch_warnings(), contextlib.suppress(BadAudioError):
+                warnings.simplefilter("ignore")
+                assert read(bytes(forged), allow_short=allow_short).size <= 100 * len(data)
