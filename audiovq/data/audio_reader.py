@@ -162,14 +162,16 @@ def open_audio(source: AudioSource, *, allow_short: bool = False) -> Iterator[Au
         with ExitStack() as stack:
             file, size = _file_of(source, stack)
             told = extent(file, size)
-            spliced = None
             if isinstance(told, Extent) and told.header is not None and allow_short:
-                spliced = _Spliced(told.header, file, told.begin, size)
-            elif told is None and (found := mpeg.stream(file, size)) is not None:
+                sound = stack.enter_context(_open(_Spliced(told.header, file, told.begin, size), size))
+            else:
+                sound = stack.enter_context(_open(file, size))
+            if sound.format == "MP3" and (found := mpeg.stream(file, size)) is not None:
                 told = found
-                if found.stated is None or found.stated < found.frames - 1:  # libsndfile would guess, or stop early
-                    spliced = _Spliced(found.header, file, found.sound, size)
-            sound = stack.enter_context(_open(file, size, spliced))
+                known = found.stated is not None and found.stated >= found.frames - 1
+                # libsndfile would guess the length, or stop early
+                again = file if known else _Spliced(found.header, file, found.sound, size)
+                sound = stack.enter_context(_open(again, size))
             yield AudioReader(sound, name, told, allow_short)
     except soundfile.LibsndfileError as error:
         if isinstance(told, Extent) and told.stated and told.there < told.stated:
@@ -191,12 +193,12 @@ class _Sequential(soundfile.SoundFile):
         return False
 
 
-def _open(file: BinaryIO, size: int, spliced: _Spliced | None) -> _Sequential:
+def _open(file: BinaryIO | _Spliced, size: int) -> _Sequential:
     """By its descriptor, if it is a file of the system; else through calls, which soundfile lets print their errors."""
-    if spliced is None and isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
+    if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         return _Sequential(file.fileno(), closefd=False)
-    return _Sequential(spliced or _Spliced(b"", file, 0, size))
+    return _Sequential(file if isinstance(file, _Spliced) else _Spliced(b"", file, 0, size))
 
 
 class _Spliced(io.RawIOBase):

@@ -273,6 +273,23 @@ def test_an_mp3_without_a_xing_header_that_ends_within_a_frame_is_refused():
         read(without_xing(mp3())[:-10])
 
 
+@pytest.mark.parametrize("container", ["FLAC", "WAV"])
+def test_what_looks_like_mp3_within_another_format_is_not_taken_for_it(container: str):
+    """Two frames' headers in a row come by chance in one of some hundred FLAC files."""
+    data = bytearray(written(container, "PCM_16"))
+    sound = read(bytes(data))
+    frames = without_xing(mp3())[:3000]
+    tag = b"ID3\4\0\0\0\0\1\0" + bytes(128)
+    if container == "FLAC":
+        block = b"APPLtest" + frames  # a block of metadata holds them
+        whole = bytes(data[:42]) + b"\2" + len(block[4:]).to_bytes(3, "big") + block[4:] + bytes(data[42:])
+        np.testing.assert_array_equal(read(whole), sound)
+        np.testing.assert_array_equal(read(tag + whole), sound)
+    elif container == "WAV":
+        chunk = b"junk" + struct.pack("<I", len(frames)) + frames
+        np.testing.assert_array_equal(read(bytes(data[:36]) + chunk + bytes(data[36:])), sound)
+
+
 def test_two_mp3_files_joined_are_read_both():
     assert read(mp3() + mp3()).shape[1] > 1.95 * LENGTH
     assert read(without_xing(mp3()) + without_xing(mp3())).shape[1] > 1.95 * LENGTH
