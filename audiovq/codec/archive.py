@@ -102,7 +102,8 @@ def read_codes_archive(specifier: Specifier, codec: Codec | None = None) -> Iter
         if ark not in known:
             known[ark] = None if is_stream(ark) else _read_json(ark)
             if known[ark] is None and codec is not None:
-                what = f"there is no {ark}.json that says how long the sounds are"
+                beside = "there is nothing" if is_stream(ark) else f"there is no {ark}.json"
+                what = f"{beside} that says how long the sounds are"
                 warnings.warn(f"{ark}: {what}; they get whole frames, at the model's rate", stacklevel=2)
         facts = known[ark]
         if facts is not None:

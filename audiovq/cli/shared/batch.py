@@ -20,6 +20,7 @@ File = Path | BinaryIO
 Job = tuple[Any, Any]  # source, target
 JobWork = Callable[[Any, Any, Progress], Report]
 Work = Callable[[File, File, Progress], Report]
+_NAMED = 20  # files that share an error, by name
 
 
 def process(
@@ -119,7 +120,7 @@ def process_jobs(
 ) -> int:
     """Run `work` on every job, name those that fail on stderr, and return how many did.
 
-    An error that several share to the letter is said once, with their number.
+    An error that several share to the letter is said once, and once more with their number and some of their names.
 
     Args:
         jobs: pairs of source and target, as `str` should show them. They are taken one by one with one thread.
@@ -127,21 +128,24 @@ def process_jobs(
         lines: print a line about each that is done, unless `quiet`.
     """
     failed = 0
-    said: dict[str, int] = {}  # errors that are not about the file they came from: how many of them came
+    said: dict[str, list[str]] = {}  # errors to the letter, and where else they came up
     with TreeBar(total, quiet) as bar, closing(_outcomes(jobs, work, threads, bar)) as outcomes:
         for (source, target), outcome in outcomes:
             if isinstance(outcome, Exception):
                 if debug:
                     raise outcome
                 failed += 1
-                said[str(outcome)] = said.get(str(outcome), 0) + 1
-                if said[str(outcome)] == 1:
+                if str(outcome) in said:
+                    said[str(outcome)].append(str(source))
+                else:
+                    said[str(outcome)] = []
                     bar.write(error_line(_naming_the_file(outcome, source, target)))
             elif lines and not quiet:
                 bar.write(file_line(source, target, outcome))
-        for text, count in said.items():
-            if count > 1:
-                bar.write(f"audiovq: error: the same of {count - 1} more: {' '.join(text.split())}")
+        for text, others in said.items():
+            if others:
+                some = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+                bar.write(f"audiovq: error: the same of {len(others)} more ({some}): {' '.join(text.split())}")
     return failed
 
 

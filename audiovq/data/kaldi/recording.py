@@ -99,6 +99,7 @@ def _check_segment(recording: str, start: float, end: float | None, seconds: flo
     what = segment_problem(start, end, seconds)
     if what is None:
         return
+    what = f"from {start:g} s on {what}"
     if not allow_short or start >= seconds:
         raise BadAudioError(f"{recording}: the segment {what}; mend segments, or take what is there with --allow-short")
     warnings.warn(f"{recording}: the segment {what}; what is there is taken", stacklevel=3)

@@ -39,7 +39,7 @@ def run_pipe(name: str) -> bytes:
     """The output of a command that a file names. Raises BadAudioError if commands are refused, or it fails."""
     command = _command(name)
     if pipes_refused():
-        raise BadAudioError(f"'{command} |' is a command, which --no-pipes or {NO_PIPES} refuses")
+        raise BadAudioError(f"a command in place of a file, which --no-pipes or {NO_PIPES} refuses")
     done = subprocess.run([*_SHELL, command], stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()

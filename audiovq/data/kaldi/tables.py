@@ -96,9 +96,13 @@ def parse_table(path: Path, data: bytes) -> Table:
     if not content.endswith("\n"):
         table.problems.append(f"{path}:{len(lines)}: the last line has no newline; add one")
     previous = ""
+    returns = [number for number, line in enumerate(lines, start=1) if line.endswith("\r")]
     for number, line in enumerate(lines, start=1):
-        if line.endswith("\r"):
-            table.problems.append(f"{path}:{number}: ends in a carriage return; convert the file to Unix line ends")
+        if number in returns[:1]:  # said once, as it is mended once
+            more = f" (as {len(returns) - 1} more do)" if len(returns) > 1 else ""
+            table.problems.append(
+                f"{path}:{number}: ends in a carriage return{more}; convert the file to Unix line ends"
+            )
         previous = _read_line(table, number, line.rstrip("\r"), previous)
     return table
 
