@@ -96,6 +96,7 @@ def read_codes_archive(specifier: Specifier, codec: Codec | None = None) -> Iter
         BadCodesError: not codes, or not those that the JSON file tells of.
     """
     known: dict[str, dict[str, Any] | None] = {}
+    seen: set[str] = set()
     for key, ark, value in _values(specifier):
         name = f"{ark}: {key}"
         codes = _as_codes(value, name)
@@ -116,7 +117,13 @@ def read_codes_archive(specifier: Specifier, codec: Codec | None = None) -> Iter
                 " the archive, or give --model to decode whole frames"
             )
         _check(codes, header, name)
+        seen.add(key)
         yield key, EncodedAudio(header, codes)
+    facts = known.get(specifier.ark or "")  # a whole archive, not the places that an scp file chooses
+    missing = [] if facts is None else [key for key in facts["utterances"] if key not in seen]
+    if missing:
+        what = f"ends after {len(seen)} of {len(seen) + len(missing)} utterances"
+        raise BadCodesError(f"{specifier.ark}: {what}, {missing[0]} is the first that lacks; make the archive again")
 
 
 def whole_frames(codec: Codec, frames: int, levels: int) -> AudioHeader:

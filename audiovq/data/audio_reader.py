@@ -25,6 +25,7 @@ from audiovq.errors import BadAudioError
 AudioSource = str | Path | BinaryIO
 
 _BLOCK = 1 << 18  # samples of all channels together read at once
+_AHEAD = 1 << 14  # bytes that a decoder of FLAC may leave behind the last block
 _MP3_SLACK = 2 * 1152  # samples; encoders do not agree on whether the frame of the header counts
 _UNKNOWN = 1 << 60  # samples; libsndfile says 2^63 - 1 for what it does not know
 SAMPLE_BYTES = {
@@ -99,6 +100,11 @@ class AudioReader:
 
     def _read_block(self, num_samples: int) -> NDArray[np.float32]:
         num_samples = min(num_samples, max(1, _BLOCK // self.channels))
+        if self.num_samples is not None:  # libsndfile would decode what is beyond, and drop it
+            num_samples = min(num_samples, self.num_samples - self.place)
+            if num_samples <= 0:
+                self._end(0)
+                return np.zeros((0, self.channels), np.float32)
         block = np.empty((num_samples, self.channels), np.float32)
         try:
             read = len(self._sound.read(num_samples, dtype="float32", always_2d=True, out=block))
@@ -120,8 +126,11 @@ class AudioReader:
         why = f" ({said})" if said else ""
         if self.num_samples is not None and place + slack < self.num_samples:
             self._short(f"ends after {place} of {self.num_samples} samples{why}")
-        elif said or cut:
+        elif cut or (said and self.num_samples is None and not self._sound.is_tagged()):
             self._short(f"ends after {place} samples, in the midst of its sound{why}")
+        elif self._sound.format == "FLAC" and self._sound.left() > _AHEAD and not self._sound.is_tagged():
+            what = f"its header tells of {place} samples, but {self._sound.left()} bytes more are there"
+            self._short(f"{what}: several files joined, or a header that was never finished")
 
     def _check_extent(self, told: Extent) -> None:
         """What the sizes of a file tell before a sample is read."""
@@ -189,16 +198,38 @@ def open_audio(source: AudioSource, *, allow_short: bool = False) -> Iterator[Au
 class _Sequential(soundfile.SoundFile):
     """soundfile seeks to where it stands after each read, which breaks what can't seek; this one does not."""
 
+    def __init__(self, source: int | _Spliced, file: BinaryIO | _Spliced, size: int) -> None:
+        self._file_read, self._source, self._size = file, source, size
+        super().__init__(source, closefd=False)
+
     def seekable(self) -> bool:
         return False
+
+    def left(self) -> int:
+        """Bytes of the file that were not looked at."""
+        source = self._source
+        return self._size - (os.lseek(source, 0, os.SEEK_CUR) if isinstance(source, int) else source.tell())
+
+    def is_tagged(self) -> bool:
+        """Whether a tag (ID3v1, APE) ends the file, where a decoder looks for more sound."""
+        place = os.lseek(self._source, 0, os.SEEK_CUR) if isinstance(self._source, int) else 0
+        self._file_read.seek(max(0, self._size - 160))
+        end = self._file_read.read(160)
+        if isinstance(self._source, int):
+            os.lseek(self._source, place, os.SEEK_SET)
+        return end[-128:].startswith(b"TAG") or b"APETAGEX" in end
 
 
 def _open(file: BinaryIO | _Spliced, size: int) -> _Sequential:
     """By its descriptor, if it is a file of the system; else through calls, which soundfile lets print their errors."""
     if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
         os.lseek(file.fileno(), 0, os.SEEK_SET)
-        return _Sequential(file.fileno(), closefd=False)
-    return _Sequential(file if isinstance(file, _Spliced) else _Spliced(b"", file, 0, size))
+        return _Sequential(file.fileno(), file, size)
+    return (
+        _Sequential(file, file, size)
+        if isinstance(file, _Spliced)
+        else _Sequential(_Spliced(b"", file, 0, size), file, size)
+    )
 
 
 class _Spliced(io.RawIOBase):

@@ -242,6 +242,30 @@ def test_a_range_of_a_flac_of_unknown_length_is_that_of_the_whole():
     np.testing.assert_array_equal(part, read(data)[:, 12345 : 12345 + 678])
 
 
+def test_two_flac_files_joined_are_named_as_only_one_is_read():
+    one = written("FLAC", "PCM_16")
+    with pytest.raises(BadAudioError, match=r"header tells of 30000 samples, but [0-9]+ bytes more are there"):
+        read(one + one)
+    sound, said = read_short(one + one)
+    assert (sound.shape[1], len(said)) == (LENGTH, 1)
+
+
+def test_a_flac_whose_header_tells_of_less_than_is_there_is_named():
+    data = bytearray(written("FLAC", "PCM_16", length=200000))  # the decoder reads some 64 kB ahead
+    data[22:26] = (9000).to_bytes(4, "big")
+    with pytest.raises(BadAudioError, match="header tells of 9000 samples, but"):
+        read(bytes(data))
+
+
+@pytest.mark.parametrize("tag", [b"TAG" + bytes(125), b"APETAGEX" + bytes(24), b"TAG".rjust(20000) + bytes(125)])
+def test_a_tag_may_follow_a_flac(tag: bytes, tmp_path: Path):
+    data = written("FLAC", "PCM_16")
+    assert read(data + tag).shape == (1, LENGTH)
+    assert read(without_length(data) + tag).shape == (1, LENGTH)
+    (tmp_path / "a.flac").write_bytes(data + tag)
+    assert read_audio(tmp_path / "a.flac")[0].shape == (1, LENGTH)
+
+
 def mp3(channels: int = 1, length: int = LENGTH, quality: float = 0.5, rate: int = RATE) -> bytes:
     file = io.BytesIO()
     sound = speechlike(channels, length, rate)

@@ -194,6 +194,8 @@ def _cuts(segments: Path, wavs: dict[str, str]) -> dict[str, tuple[str, float, f
 def _output_folder(target: str) -> Path:
     if target == "-":
         raise click.UsageError("many utterances can't all go to standard output as files; name a directory, or ark:-")
+    if target.lstrip().startswith("|"):
+        raise click.UsageError(f"{target}: is a command, not a directory; write 'ark:| COMMAND'")
     if Path(target).exists() and not Path(target).is_dir():
         raise OutputError(f"{target}: is a file; name a directory to hold a file for each utterance")
     return Path(target)

@@ -96,6 +96,8 @@ def output_file(name: str, source: str, new_suffix: str) -> File:
     """A path, standard output for `-`, or a place in the directory `name`."""
     if name == "-":
         return sys.stdout.buffer
+    if name.lstrip().startswith("|"):
+        raise click.UsageError(f"{name}: is a command, not a file; write to - and pipe that, or to 'ark:| COMMAND'")
     path = Path(name)
     if path.is_dir() and source != "-":
         return path / Path(source).with_suffix(new_suffix).name

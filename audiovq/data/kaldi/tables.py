@@ -6,7 +6,6 @@ A table is read with all that is wrong in it noted by line: who validates shows 
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,13 +85,14 @@ def parse_table(path: Path, data: bytes) -> Table:
     """The same of the content of a file."""
     table = Table(path)
     try:
-        content = data.removeprefix(BOM_UTF8).decode("utf-8")  # as Windows' editors write it
+        content = data.decode("utf-8")
     except UnicodeDecodeError as error:
         table.problems.append(f"{path}: not UTF-8 at byte {error.start}; convert it")
         return table
     if not content:
         return table
-    lines = content.removesuffix("\n").split("\n")
+    # a byte order mark, as Windows' editors write it, may begin each of the files that were joined
+    lines = [line.removeprefix("\ufeff") for line in content.removesuffix("\n").split("\n")]
     if not content.endswith("\n"):
         table.problems.append(f"{path}:{len(lines)}: the last line has no newline; add one")
     previous = ""

@@ -257,3 +257,20 @@ def test_segments_beyond_the_end_are_named_and_short_sound_is_taken_on_demand(ru
     done = run(*command, "--allow-short", "--force")
     assert (done.exit_code, "warning" in done.stderr) == (1, True)
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["u1.codes", "u2.codes"]
+
+
+def test_an_archive_of_codes_that_ends_between_utterances_is_named(run, archive, tmp_path):
+    ark = archive.with_suffix(".ark")
+    last = int(archive.read_text().split(":")[-1])
+    ark.write_bytes(ark.read_bytes()[: last - len("a-2 ")])
+    done = run("decode", f"ark:{ark}", tmp_path / "out")
+    assert (done.exit_code, "ends after 2 of 3 utterances, a-2 is the first that lacks" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("source", ["scp:{}/wav.scp", "{}/a-1.wav"])
+def test_no_file_is_named_as_a_command(run, model, scp, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    done = run("encode", source.format(tmp_path), "| gzip -c > c.gz", "--model", model)
+    assert (done.exit_code, "is a command, not a" in done.stderr) == (2, True)
+    assert sorted(tmp_path.iterdir()) == before

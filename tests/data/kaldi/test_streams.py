@@ -51,7 +51,7 @@ def test_an_archive_goes_through_commands_and_back(tmp_path: Path):
 
 
 def test_an_scp_file_may_come_from_a_command_and_with_a_byte_order_mark(tmp_path: Path):
-    (tmp_path / "a.scp").write_bytes(b"\xef\xbb\xbfu1 a.wav\nu2 b.wav\n")
+    (tmp_path / "a.scp").write_bytes(b"\xef\xbb\xbfu1 a.wav\n\xef\xbb\xbfu2 b.wav\n")
     assert list(read_scp(str(tmp_path / "a.scp")).rows) == ["u1", "u2"]
     assert list(read_scp(f"head -n 1 {tmp_path}/a.scp |").rows) == ["u1"]
     with pytest.raises(BadDataError, match="failed with status"):
