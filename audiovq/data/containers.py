@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 # sizes that programs state when they write into a pipe and can't know: ffmpeg about 2^32, sox and arecord about 2^31
 _UNKNOWN = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))
+_MOST_HEADER = 1 << 20  # bytes before the sound that are held in memory
 _JUNK = 1024  # bytes after the last chunk that are of no account
 
 
@@ -45,11 +46,13 @@ def extent(file: BinaryIO, size: int) -> Extent | None:
         case b"RIFF" | b"RF64" | b"BW64" | b"RIFX" | b"FORM":
             return _riff(file, size, start)
         case b"riff":
-            return _chunked(file, size, 40, _w64_chunk, b"data", align=8)
+            found = _chunked(file, size, 40, _w64_chunk, b"data", align=8)
+            there = found.there + found.beyond
+            return _finished(file, found, {16: ("<Q", found.begin + there), found.begin - 8: ("<Q", there + 24)})
         case b"caff":
             return _chunked(file, size, 8, _caf_chunk, b"data", align=1, lead=4)
         case b".snd" | b"dns.":
-            return _au(start, size)
+            return _au(file, start, size)
         case b"NIST":
             return _sphere(file, size)
         case b"OggS":
@@ -87,12 +90,24 @@ def _riff(file: BinaryIO, size: int, start: bytes) -> Extent:
 
     found = _chunked(file, size, 12, chunk, sound_id, align=2, lead=8 if sound_id == b"SSND" else 0)
     there = found.there + found.beyond
-    if start[:4] not in (b"RIFF", b"RIFX") or not found.beyond or found.begin + there > 0xFFFFFFFF:
+    if start[:4] in (b"RF64", b"BW64"):
+        return _finished(file, found, {20: ("<Q", found.begin + there - 8), 28: ("<Q", there)})
+    lead = 8 if sound_id == b"SSND" else 0
+    sizes = {4: (f"{order}I", found.begin + there - 8), found.begin - lead - 4: (f"{order}I", there + lead)}
+    return _finished(file, found, sizes) if found.begin + there <= 0xFFFFFFFF else found
+
+
+def _finished(file: BinaryIO, found: Extent, sizes: dict[int, tuple[str, int]]) -> Extent:
+    """With the header as it would be, had its writer come to put the sizes in: by place, how to pack and what."""
+    if not found.beyond or found.begin > _MOST_HEADER:
         return found
     file.seek(0)
     header = bytearray(file.read(found.begin))
-    struct.pack_into(f"{order}I", header, 4, found.begin + there - 8)
-    struct.pack_into(f"{order}I", header, found.begin - 4, there)
+    try:
+        for place, (form, value) in sizes.items():
+            struct.pack_into(form, header, place, value)
+    except struct.error:  # more than the field holds, or no place for it
+        return found
     return replace(found, header=bytes(header))
 
 
@@ -154,14 +169,15 @@ def _unaccounted(file: BinaryIO, at: int, size: int) -> int:
 # --- a header, then sound ------------------------------------------------------------------------------------------
 
 
-def _au(start: bytes, size: int) -> Extent:
+def _au(file: BinaryIO, start: bytes, size: int) -> Extent:
     order = ">" if start[:4] == b".snd" else "<"
     begin, stated = struct.unpack(f"{order}II", start[4:12].ljust(8, b"\0"))
     there = max(0, size - begin)
     if stated == 0xFFFFFFFF:
         return Extent(there, None, begin=begin)
     beyond = there - stated
-    return Extent(min(there, stated), stated, beyond if beyond > _JUNK else 0, begin=begin)
+    found = Extent(min(there, stated), stated, beyond if beyond > _JUNK and begin >= 24 else 0, begin=begin)
+    return _finished(file, found, {8: (f"{order}I", there)})
 
 
 def _sphere(file: BinaryIO, size: int) -> Extent:
