@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from audiovq.cli.encode import AUDIO_SUFFIXES
 from audiovq.cli.shared.batch import File, process
+from audiovq.cli.shared.options import allow_short as allow_short_option
 from audiovq.cli.shared.options import (
     decode_options,
     decoding_threads,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--model", default="speech-16k", show_default=True, help="A bundled name, a model folder or a hub id.")
 @encode_options
 @decode_options
+@allow_short_option
 @work_options
 @click.pass_context
 def convert(
@@ -43,6 +46,7 @@ def convert(
     bitrate: float | None,
     num_quantizers: int | None,
     normalize: bool,
+    allow_short: bool,
     device: str,
     threads: int | None,
     force: bool,
@@ -53,6 +57,8 @@ def convert(
     encoding: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
     refuse_both_rates(encoding)
     from audiovq.codec import Codec, decode_file, encode_file
+    from audiovq.data.audio import check_writable
+    from audiovq.data.audio_reader import open_audio
 
     show_notices(not quiet)
     set_threads(threads)
@@ -62,8 +68,11 @@ def convert(
     codec.check(speaker=speaker, **encoding)  # what is wrong fails once, not for each file
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
+        if isinstance(source, Path):  # before the work, not between its halves
+            with open_audio(source, allow_short=allow_short) as sound:
+                check_writable(target, sound.channels, sound.num_samples or 1, sound.rate)
         codes = io.BytesIO()
-        encode_file(codec, source, codes, speaker=speaker, **encoding)
+        encode_file(codec, source, codes, speaker=speaker, allow_short=allow_short, **encoding)
         codes.seek(0)
         in_frames = in_samples(progress, codec.hop_length)
         return decode_file(codec, codes, target, force=force, progress=in_frames, **decoding)

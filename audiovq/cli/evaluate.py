@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.shared.options import Bitrate, set_threads
+from audiovq.cli.shared.options import Bitrate, no_pipes, set_threads
 from audiovq.cli.shared.progress import step_bar
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def evaluate() -> None:
 @click.option("--tsv", "tsv_path", type=OUTPUT, help="Write the scores of every file.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; torch's choice if not given.")
+@no_pipes
 def codec(
     data_dir: Path,
     model: str,

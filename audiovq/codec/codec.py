@@ -24,7 +24,7 @@ from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
 from audiovq.codec.checks import check_header, check_pitch_shift, checked_rate, checked_waveform, levels_for, voice_of
-from audiovq.codec.loading import as_released, check_fingerprint, model_at_hand, pick_device
+from audiovq.codec.loading import as_released, check_fingerprint, model_at_hand, name_for_files, pick_device
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.part import Part
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
@@ -39,7 +39,7 @@ class Codec:
 
     Args:
         model: an `AudioVQVAE`; it is put into eval mode.
-        name: what `.codes` files will call the model: a bundled name, or its folder.
+        name: what `.codes` files will call the model: a bundled name, a hub id, or the name of its folder.
         fingerprint: SHA-256 of what gives its codes their meaning (`codes_fingerprint`), by which they are known again.
 
     Attributes:
@@ -80,16 +80,16 @@ class Codec:
     @classmethod
     def from_stored(cls, stored: StoredModel, name: str, device: torch.device) -> Codec:
         """The same of a folder that was read already."""
-        return cls(AudioVQVAE.from_stored(stored).to(device), name, stored.codes_fingerprint)
+        return cls(AudioVQVAE.from_stored(stored).to(device), name_for_files(name), stored.codes_fingerprint)
 
     @classmethod
     def for_header(cls, header: AudioHeader, device: str | torch.device = "auto") -> Codec:
-        """The codec that a `.codes` file asks for, if the model it names is bundled or a folder here.
+        """The codec that a `.codes` file asks for, if the model it names is bundled.
 
-        A hub id in it is not followed: nothing is downloaded but by the user's word.
+        A path or a hub id in it is not followed: only the user says what is opened or downloaded.
 
         Raises:
-            BadModelError: the model is not here; load it yourself with `from_pretrained`.
+            BadModelError: it is not; load it yourself with `from_pretrained`.
         """
         return cls.from_pretrained(model_at_hand(header), device)
 

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 from audiovq.bitstream import write_codes
 from audiovq.codec.codec import Codec
 from audiovq.codec.source import FrameSource
-from audiovq.data.audio import CONTAINERS, read_audio, write_audio
+from audiovq.data.audio import CONTAINERS, check_writable, read_audio, write_audio
+from audiovq.data.audio_reader import name_of
 from audiovq.data.files import open_output
 from audiovq.errors import OutputError
 
@@ -46,17 +47,18 @@ class FileReport:
         return f"{self.seconds:.2f} s, {self.num_bytes} bytes, {rate}, {self.times_real_time:.1f} x real time"
 
 
-def encode_file(codec: Codec, source: File, target: File, *, force: bool = False, **options: Any) -> FileReport:
+def encode_file(
+    codec: Codec, source: File, target: File, *, force: bool = False, allow_short: bool = False, **options: Any
+) -> FileReport:
     """Audio to codes.
 
-    `options` and errors as of `Codec.encode`; BadAudioError if `source` is not audio, OutputError if `target` exists
-    and `force` is false.
+    `options` and errors as of `Codec.encode`; BadAudioError if `source` is not audio, or less than it says it is
+    (`allow_short` takes what is there), OutputError if `target` exists and `force` is false.
     """
     began = time.perf_counter()
     with open_output(target, force=force) as file:  # before the work: that it can be written is known then
-        waveform, rate = read_audio(source)
-        name = str(source if isinstance(source, str | Path) else getattr(source, "name", "<stream>"))
-        encoded = codec.encode(waveform, rate, name=name, **options)
+        waveform, rate = read_audio(source, allow_short=allow_short)
+        encoded = codec.encode(waveform, rate, name=name_of(source), **options)
         num_bytes = write_codes(file, encoded.header, encoded.codes)
     return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 
@@ -78,6 +80,7 @@ def decode_file(
     if isinstance(target, str | Path):
         _check_target(Path(target), force)  # before the work, not after it
     frames = source if isinstance(source, FrameSource) else FrameSource(source, conceal=conceal)
+    check_writable(target, frames.header.channels, frames.num_samples, frames.header.sample_rate)
     waveform, rate = codec.decode(frames, **options), frames.header.sample_rate
     if isinstance(target, str | Path):
         write_audio(target, waveform, rate, force=force)

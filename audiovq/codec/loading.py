@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from audiovq import modelfolder
 from audiovq.bitstream import Header
 from audiovq.errors import BadModelError, ConfigError, ModelMismatchError
-from audiovq.modelfolder import CONFIG, bundled_models
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,18 +48,31 @@ def pick_device(device: str | torch.device) -> torch.device:
     return place
 
 
-def model_at_hand(header: Header) -> str:
-    """The model that a file names, if it is bundled or a folder here; else BadModelError.
+def name_for_files(name_or_path: str | os.PathLike[str]) -> str:
+    """What files call a model: a bundled name or a hub id as it is, a folder by its own name without the way there."""
+    name, folder = os.fspath(name_or_path), Path(name_or_path).expanduser()
+    if name in modelfolder.bundled_models() or not folder.is_dir():
+        return name
+    return folder.resolve().name or "model"
 
-    A hub id in a stranger's file is not followed: nothing is downloaded but by the user's word.
+
+def bundled_model(name: str, source: str, option: str) -> str:
+    """A model that a file names, if it is bundled; else BadModelError that asks for `option`.
+
+    Whoever wrote the file chose the name. So no folder of this machine is opened and nothing is downloaded by it.
     """
-    if header.model not in bundled_models() and not (Path(header.model).expanduser() / CONFIG).is_file():
-        known = ", ".join(bundled_models()) or "none"
+    bundled = modelfolder.bundled_models()
+    if name not in bundled:
+        known = ", ".join(bundled) or "none"
         raise BadModelError(
-            f"the codes were made by model {header.model!r}, which is neither bundled ({known})"
-            " nor a folder here; get the model and name it with --model"
+            f"{source} by model {name!r}, which is not bundled ({known}); name its folder with {option}"
         )
-    return header.model
+    return name
+
+
+def model_at_hand(header: Header) -> str:
+    """The bundled model that a `.codes` file names; else BadModelError."""
+    return bundled_model(header.model, "the codes were made", "--model")
 
 
 def check_fingerprint(header: Header, source: str, name: str, fingerprint: bytes) -> None:

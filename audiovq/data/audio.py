@@ -7,61 +7,62 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from audiovq.data.audio_reader import SAMPLE_BYTES, AudioSource, name_of, open_audio
 from audiovq.data.files import atomic_output
-from audiovq.data.quiet import quiet_mp3
-from audiovq.errors import BadAudioError
+from audiovq.errors import BadAudioError, OutputError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
 FAR_ABOVE = 4.0  # times full scale, 12 dB: no recording is meant so
 SILENT = 1e-9  # mean power, -90 dB of full scale: the last of 16 bits
 CANCELLED = 0.01  # of the channels' mean power is left in their mean; -20 dB
-_LOSSY = {"MP3", "OGG"}  # their headers may state a length that is only nearly right
+
+
+class Limits(NamedTuple):
+    """What libsndfile can write: channels, rate in Hz (beyond `any_rate` in steps of `step`), fewest samples."""
+
+    channels: int
+    rate: int
+    any_rate: int
+    step: int = 1
+    samples: int = 0
+
+
+LIMITS = {
+    "WAV": Limits(1024, 2**31 - 1, 2**31 - 1),
+    "FLAC": Limits(8, 655350, 65535, step=10, samples=1),
+    "OGG": Limits(255, 200000, 200000),  # beyond, the Vorbis encoder ends the process
+}
+_BLOCK = 1 << 16  # samples per channel written at once, far below the 2^21 that end the process
+_WAV_BYTES = 2**32 - 2**16  # that the sizes of a wav file can tell of
 _REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
 
 def read_audio(
-    source: str | Path | BinaryIO, *, start: int = 0, num_samples: int | None = None
+    source: AudioSource, *, start: int = 0, num_samples: int | None = None, allow_short: bool = False
 ) -> tuple[NDArray[np.float32], int]:
     """Read `num_samples` samples (None: all) from sample `start` on; returns (float32 `[C, T]`, rate in Hz).
 
     `source` is a path or a binary file object, which need not be seekable (standard input). Any rate, channel
     count and format that libsndfile knows is read; a range that reaches past the end is cut there. NaN and
-    infinity, which a float file may hold, become 0 with a warning. Raises BadAudioError if it can't be read.
+    infinity, which a float file may hold, become 0 with a warning. Raises BadAudioError if it can't be read, or holds
+    less than its header or its size says; `allow_short` takes what is there, with a warning.
     """
     if start < 0 or (num_samples is not None and num_samples < 0):
         raise ValueError(f"start {start} and num_samples {num_samples} must not be negative")
-    name = _name_of(source)
-    try:
-        if not isinstance(source, (str, Path)) and not source.seekable():
-            source = io.BytesIO(source.read())
-        with quiet_mp3(source), _open(source) as sound:
-            start = min(start, sound.frames)
-            wanted = sound.frames - start if num_samples is None else min(num_samples, sound.frames - start)
-            if start:
-                sound.seek(start)
-            waveform = sound.read(wanted, dtype="float32", always_2d=True).T
-            if waveform.shape[1] < wanted and sound.format not in _LOSSY:
-                ends = f"ends after {start + waveform.shape[1]} of {sound.frames} samples"
-                raise BadAudioError(f"{name}: {ends}; the file is cut off or damaged, copy it again")
-            rate = int(sound.samplerate)
-    except soundfile.LibsndfileError as error:
-        raise BadAudioError(
-            f"{name}: not audio that can be read ({error.error_string.rstrip('.')}); convert it to wav or flac"
-        ) from None
-    except FileNotFoundError:
-        raise BadAudioError(f"{name}: no such file; check the path") from None
-    except OSError as error:
-        raise BadAudioError(f"{name}: can't be opened ({error.strerror or error})") from None
-    return _finite(np.ascontiguousarray(waveform), name), rate
+    with open_audio(source, allow_short=allow_short) as sound:
+        sound.go_to(start)
+        waveform = sound.read(sys.maxsize if num_samples is None else num_samples).T
+        return _finite(np.ascontiguousarray(waveform), sound.name), sound.rate
 
 
 def write_audio(
@@ -78,11 +79,33 @@ def write_audio(
     scale are clipped, with a warning, unless the format holds floats. Raises OutputError if the path exists and
     `force` is false, BadAudioError for a suffix, sample format or array that can't be written.
     """
-    name = _name_of(target)
+    name = name_of(target)
     if waveform.ndim != 2:
         raise ValueError(f"waveform must be [channels, samples], got shape {waveform.shape}")
     if not np.isfinite(waveform).all():
         raise BadAudioError(f"{name}: the samples to write hold NaN or infinity; nothing was written")
+    channels, num_samples = waveform.shape
+    container, subtype = check_writable(target, channels, num_samples, rate, subtype=subtype)
+    if subtype not in ("FLOAT", "DOUBLE"):
+        waveform = _clipped(waveform, name)
+    if isinstance(target, (str, Path)):
+        with atomic_output(target, force=force) as temporary:
+            _write(temporary, waveform, rate, container, subtype, name)
+    else:  # through memory, as a pipe can't seek back to fill in the header
+        memory = io.BytesIO()
+        _write(memory, waveform, rate, container, subtype, name)
+        target.write(memory.getvalue())
+
+
+def check_writable(
+    target: str | Path | BinaryIO, channels: int, num_samples: int, rate: int, *, subtype: str | None = None
+) -> tuple[str, str]:
+    """libsndfile's names of the container and the sample format that `write_audio` would choose.
+
+    Raises BadAudioError if the file can't hold so many channels and samples at this rate; libsndfile itself says
+    little of that, and some of it ends the process.
+    """
+    name = name_of(target)
     is_path = isinstance(target, (str, Path))
     container = CONTAINERS.get(Path(name).suffix.lower()) if is_path else "WAV"
     if container is None:
@@ -92,19 +115,30 @@ def write_audio(
     if not soundfile.check_format(container, subtype):
         known = ", ".join(soundfile.available_subtypes(container))
         raise BadAudioError(f"{name}: {container} can't hold samples of subtype {subtype}; choose from {known}")
-    if container == "FLAC" and waveform.shape[1] == 0:  # libsndfile leaves a file of 0 bytes, which nothing reads
-        raise BadAudioError(f"{name}: FLAC can't hold a recording of no samples; name it .wav")
-    if subtype not in ("FLOAT", "DOUBLE"):
-        waveform = _clipped(waveform, name)
-    # libsndfile scales floats by 32767 when writing and 1/32768 when reading; our own scaling gives back the same bits
-    frames = to_int16(waveform).T if subtype == "PCM_16" else waveform.T
-    if isinstance(target, (str, Path)):
-        with atomic_output(target, force=force) as temporary:
-            soundfile.write(temporary, frames, rate, subtype=subtype, format=container)
-    else:  # through memory, as a pipe can't seek back to fill in the header
-        memory = io.BytesIO()
-        soundfile.write(memory, frames, rate, subtype=subtype, format=container)
-        target.write(memory.getvalue())
+    limits = LIMITS[container]
+    if channels > limits.channels:
+        raise BadAudioError(f"{name}: {container} holds {limits.channels} channels, not {channels}; name it .wav")
+    if rate > limits.rate or rate % (limits.step if rate > limits.any_rate else 1):
+        raise BadAudioError(f"{name}: {container} can't hold a rate of {rate} Hz; name it .wav")
+    if num_samples < limits.samples:  # of such a FLAC, libsndfile leaves a file of 0 bytes, which nothing reads
+        raise BadAudioError(f"{name}: {container} can't hold a recording of no samples; name it .wav")
+    if container == "WAV" and channels * num_samples * SAMPLE_BYTES.get(subtype, 8) > _WAV_BYTES:
+        container = "RF64"  # the same with sizes of 64 bits
+    return container, subtype
+
+
+def _write(
+    target: Path | BinaryIO, waveform: NDArray[np.float32], rate: int, container: str, subtype: str, name: str
+) -> None:
+    """In blocks: one call to libsndfile's Vorbis encoder with more than 2^21 samples overflows the stack."""
+    try:
+        with soundfile.SoundFile(target, "w", rate, len(waveform), subtype, format=container) as file:
+            for start in range(0, waveform.shape[1], _BLOCK):
+                block = waveform[:, start : start + _BLOCK]
+                # libsndfile scales floats by 32767 when writing and 1/32768 when reading; ours gives back the same bits
+                file.write(to_int16(block).T if subtype == "PCM_16" else block.T)
+    except soundfile.LibsndfileError as error:
+        raise OutputError(f"{name}: can't be written ({error.error_string.rstrip('.')}); is the disk full?") from None
 
 
 def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArray[np.float32]:
@@ -168,18 +202,6 @@ def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
 def from_int16(samples: NDArray[np.int16]) -> NDArray[np.float32]:
     """16-bit integers to float32 with full scale at 1."""
     return samples.astype(np.float32) * np.float32(1 / 32768.0)
-
-
-def _open(source: str | Path | BinaryIO) -> soundfile.SoundFile:
-    if isinstance(source, (str, Path)):
-        if not Path(source).exists():  # libsndfile itself only says "System error"
-            raise FileNotFoundError(source)
-        return soundfile.SoundFile(source)
-    return soundfile.SoundFile(source)
-
-
-def _name_of(file: str | Path | BinaryIO) -> str:
-    return str(file) if isinstance(file, (str, Path)) else str(getattr(file, "name", "<stream>"))
 
 
 def _finite(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:

@@ -22,9 +22,13 @@ def quiet_mp3(source: str | Path | BinaryIO) -> Iterator[None]:
 
     The library can't be told to be quiet through libsndfile. All else that is written meanwhile appears at the end.
     """
-    if not _is_mp3(source):
+    with hold_remarks() if _is_mp3(source) else contextlib.nullcontext():
         yield
-        return
+
+
+@contextlib.contextmanager
+def hold_remarks() -> Iterator[None]:
+    """The same, whatever the block reads."""
     with _LOCK, contextlib.ExitStack() as stack:
         try:
             held = stack.enter_context(tempfile.TemporaryFile())

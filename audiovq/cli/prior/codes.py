@@ -39,13 +39,14 @@ def given_spec(codec: str | None, sizes: str | None, frame_rate: float | None, l
         raise click.UsageError("--codec and --codebook-sizes say the same thing twice; give one of them")
     if codec is not None:
         from audiovq.codec import ImageCodec, open_codec
+        from audiovq.codec.loading import name_for_files
 
         coder = open_codec(codec, "cpu")
         return CodeSpec(
             codebook_sizes=list(coder.model.codebook_sizes),
             layout="grid" if isinstance(coder, ImageCodec) else "sequence",
             frame_rate=None if isinstance(coder, ImageCodec) else coder.frame_rate,
-            model=codec,
+            model=name_for_files(codec),
             fingerprint=coder.fingerprint[:8].hex(),
         )
     if sizes is None:

@@ -20,6 +20,7 @@ File = Path | BinaryIO
 Job = tuple[Any, Any]  # source, target
 JobWork = Callable[[Any, Any, Progress], Report]
 Work = Callable[[File, File, Progress], Report]
+_NAMED = 20  # files that share an error, by name
 
 
 def process(
@@ -84,14 +85,19 @@ def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: s
 
 
 def input_file(name: str) -> File:
-    """A path, or standard input for `-`."""
-    return sys.stdin.buffer if name == "-" else Path(name)
+    """A path, or standard input for `-`, or a FIFO (`<(COMMAND)`) opened as that is."""
+    if name == "-":
+        return sys.stdin.buffer
+    path = Path(name)
+    return path.open("rb") if path.is_fifo() or path.is_char_device() else path
 
 
 def output_file(name: str, source: str, new_suffix: str) -> File:
     """A path, standard output for `-`, or a place in the directory `name`."""
     if name == "-":
         return sys.stdout.buffer
+    if name.lstrip().startswith("|"):
+        raise click.UsageError(f"{name}: is a command, not a file; write to - and pipe that, or to 'ark:| COMMAND'")
     path = Path(name)
     if path.is_dir() and source != "-":
         return path / Path(source).with_suffix(new_suffix).name
@@ -116,21 +122,32 @@ def process_jobs(
 ) -> int:
     """Run `work` on every job, name those that fail on stderr, and return how many did.
 
+    An error that several share to the letter is said once, and once more with their number and some of their names.
+
     Args:
         jobs: pairs of source and target, as `str` should show them. They are taken one by one with one thread.
         total: number of jobs, if it is known.
         lines: print a line about each that is done, unless `quiet`.
     """
     failed = 0
+    said: dict[str, list[str]] = {}  # errors to the letter, and where else they came up
     with TreeBar(total, quiet) as bar, closing(_outcomes(jobs, work, threads, bar)) as outcomes:
         for (source, target), outcome in outcomes:
             if isinstance(outcome, Exception):
                 if debug:
                     raise outcome
                 failed += 1
-                bar.write(error_line(_naming_the_file(outcome, source, target)))
+                if str(outcome) in said:
+                    said[str(outcome)].append(str(source))
+                else:
+                    said[str(outcome)] = []
+                    bar.write(error_line(_naming_the_file(outcome, source, target)))
             elif lines and not quiet:
                 bar.write(file_line(source, target, outcome))
+        for text, others in said.items():
+            if others:
+                some = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+                bar.write(f"audiovq: error: the same of {len(others)} more ({some}): {' '.join(text.split())}")
     return failed
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from audiovq.data.kaldi.streams import NO_PIPES
+
 if TYPE_CHECKING:
     from audiovq.codec import Codec
 
@@ -66,10 +68,33 @@ def refuse_both_rates(options: dict[str, Any]) -> None:
         raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
 
 
+allow_short = click.option(
+    "--allow-short", is_flag=True, help="Take sound that is cut off, or shorter than it says, with a warning."
+)
+
+
+def _refuse_pipes(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """By the environment, which reaches every reader of a wav.scp, in other processes too."""
+    if value:
+        before = os.environ.get(NO_PIPES)
+        os.environ[NO_PIPES] = "1"
+        ctx.call_on_close(lambda: os.environ.pop(NO_PIPES) if before is None else os.environ.update({NO_PIPES: before}))
+
+
+no_pipes = click.option(
+    "--no-pipes",
+    is_flag=True,
+    expose_value=False,
+    callback=_refuse_pipes,
+    help=f"Refuse commands in wav.scp: for data of others. {NO_PIPES}=1 does so everywhere.",
+)
+
+
 def kaldi_options(command: F) -> F:
-    """--segments and --utt2spk."""
+    """--segments, --utt2spk and --no-pipes."""
     path = click.Path(path_type=Path)
     for option in (
+        no_pipes,
         click.option("--utt2spk", type=path, help="The speaker of each utterance of an scp file or archive."),
         click.option("--segments", type=path, help="Cuts the recordings of an scp file into utterances."),
     ):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from audiovq.bitstream import CodesReader, ImageHeader, as_image, packet_frames, write_codes
 from audiovq.codec.image.strips import STRIP_PIXELS, decode_strips, encode_strips
-from audiovq.codec.loading import as_released, check_fingerprint, model_at_hand, pick_device
+from audiovq.codec.loading import as_released, check_fingerprint, model_at_hand, name_for_files, pick_device
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError
 from audiovq.image import ImageVQVAE, image_model_from
 from audiovq.modelfolder import StoredModel, read_model
@@ -42,7 +42,7 @@ class ImageCodec:
 
     Args:
         model: an `ImageVQVAE` of 8-bit pixels; it is put into eval mode.
-        name: what `.codes` files will call the model: a bundled name, or its folder.
+        name: what `.codes` files will call the model: a bundled name, a hub id, or the name of its folder.
         fingerprint: SHA-256 of what gives its codes their meaning (`codes_fingerprint`), by which they are known again.
 
     Raises:
@@ -74,11 +74,11 @@ class ImageCodec:
         model = image_model_from(stored)
         if not isinstance(model, ImageVQVAE):
             raise BadModelError(f"{name}: is a {type(model).__name__}, which has no codes; name a VQ-VAE")
-        return cls(model.to(device), name, stored.codes_fingerprint)
+        return cls(model.to(device), name_for_files(name), stored.codes_fingerprint)
 
     @classmethod
     def for_header(cls, header: ImageHeader, device: str | torch.device = "auto") -> ImageCodec:
-        """The codec that a `.codes` file asks for, if the model it names is bundled or a folder here.
+        """The codec that a `.codes` file asks for, if the model it names is bundled.
 
         Raises:
             BadModelError: the model is not here; load it yourself with `from_pretrained`.

@@ -52,6 +52,7 @@ def pack(
     min_seconds: float = MIN_SECONDS,
     max_seconds: float | None = None,
     shard_samples: int = 2**27,
+    allow_short: bool = False,
 ) -> PackedCorpus:
     """Pack a Kaldi data directory at `sample_rate` Hz with `nj` processes; returns the finished pack.
 
@@ -59,6 +60,7 @@ def pack(
         nothing.
     min_seconds, max_seconds: utterances outside are dropped, after trimming; `dropped` says which and why.
     shard_samples: a shard is closed once it holds this many samples.
+    allow_short: take sound that is cut off, or shorter than it says, with a warning.
 
     The result does not depend on `nj`. It is written under a temporary name and renamed, so that nothing unfinished
     looks finished; a run that was interrupted, even killed, is taken up after its last finished shard. An existing
@@ -75,6 +77,7 @@ def pack(
         "min_seconds": min_seconds,
         "max_seconds": max_seconds,
         "shard_samples": shard_samples,
+        **({"allow_short": True} if allow_short else {}),
     }
     stamps = _stamps(utterances, options)
     input_hash = hashlib.sha256("\n".join(stamps).encode()).hexdigest()
@@ -92,7 +95,12 @@ def pack(
         return PackedCorpus.open(out_dir)
     writer = PackWriter(temporary, shard_samples, stamps)
     prepare = partial(
-        _prepare, sample_rate=sample_rate, trim_db=trim_db, margin=trim_margin, limits=(min_seconds, max_seconds)
+        _prepare,
+        sample_rate=sample_rate,
+        trim_db=trim_db,
+        margin=trim_margin,
+        limits=(min_seconds, max_seconds),
+        allow_short=allow_short,
     )
     try:
         with writer:
@@ -152,9 +160,10 @@ def _prepare(
     trim_db: float | None,
     margin: float,
     limits: tuple[float, float | None],
+    allow_short: bool,
 ) -> Prepared:
     """The utterance as it will be packed, or the reason to drop it; and what is odd about its sound."""
-    waveform, rate = utterance.read()
+    waveform, rate = utterance.read(allow_short=allow_short)
     remark = mixdown_remark(waveform)
     mono = resample(waveform.mean(axis=0, keepdims=True, dtype=np.float32), rate, sample_rate)[0]
     if trim_db is not None:

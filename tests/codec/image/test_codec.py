@@ -199,10 +199,13 @@ def test_a_damaged_packet_costs_its_own_rows_if_concealed(codec, tmp_path):
         codec.decode(path, conceal=True)
 
 
-def test_from_pretrained_and_for_header_find_the_folder(codec, tmp_path):
+def test_a_file_finds_a_bundled_model_by_the_name_of_its_folder(codec, tmp_path, monkeypatch):
     codec.model.save_pretrained(tmp_path / "m")
     loaded = ImageCodec.from_pretrained(tmp_path / "m", device="cpu")
     encoded = loaded.encode(picture(8, 8))
+    with pytest.raises(BadModelError, match="--model"):
+        ImageCodec.for_header(encoded.header, device="cpu")
+    monkeypatch.setattr("audiovq.modelfolder.bundled_models", lambda: {"m": tmp_path / "m"})
     again = ImageCodec.for_header(encoded.header, device="cpu")
     np.testing.assert_array_equal(again.decode(encoded), loaded.decode(encoded))
     assert isinstance(open_codec(tmp_path / "m", "cpu"), ImageCodec)
