@@ -17,7 +17,7 @@ from audiovq.audio.feed_forward import FeedForwardDecoder
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.errors import BadModelError, ConfigError
-from audiovq.modelfolder import fill_model, read_model_folder, resolve_model, validate_config, write_model
+from audiovq.modelfolder import build_filled, read_model_folder, resolve_model, validate_config, write_model
 from audiovq.quantize import Quantizer
 from audiovq.quantize.build import build_quantizer
 
@@ -211,9 +211,8 @@ class AudioVQVAE(nn.Module):
         raw, tensors = read_model_folder(folder)
         if raw.get("kind") == "image":
             raise BadModelError(f"{folder}: a model of images; those are for audiovq image and load_image_model")
-        model = cls.from_config(validate_config(AudioModelConfig, raw, folder))
-        fill_model(model, tensors, folder)
-        return model.eval()
+        config = validate_config(AudioModelConfig, raw, folder)
+        return build_filled(lambda: cls.from_config(config), tensors, folder)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` (float16, without state that only training needs)."""

@@ -23,7 +23,7 @@ from audiovq.bitstream import AudioHeader, write_codes
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
-from audiovq.codec.loading import check_fingerprint, is_image_model, model_at_hand, pick_device
+from audiovq.codec.loading import check_fingerprint, check_trained, is_image_model, model_at_hand, pick_device
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
 from audiovq.data.audio import resample, resampling_range
@@ -70,7 +70,9 @@ class Codec:
         folder = resolve_model(os.fspath(name_or_path))
         if is_image_model(folder):
             raise BadModelError(f"{name_or_path}: is a model of images; use it with `audiovq image` and ImageCodec")
-        return cls(load_model(folder, device=place), os.fspath(name_or_path), codes_fingerprint(folder))
+        model = load_model(folder, device=place)
+        check_trained(model, name_or_path)
+        return cls(model, os.fspath(name_or_path), codes_fingerprint(folder))
 
     @classmethod
     def for_header(cls, header: AudioHeader, device: str = "auto") -> Codec:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
 from audiovq.bitstream import Header
 from audiovq.errors import BadModelError, ConfigError, ModelMismatchError
-from audiovq.modelfolder import CONFIG
+from audiovq.modelfolder import CONFIG, read_config
 from audiovq.pretrained import bundled_models
 
 
@@ -26,11 +25,7 @@ def pick_device(name: str) -> torch.device:
 
 def is_image_model(folder: Path) -> bool:
     """Whether a model folder's configuration says that it is one of images."""
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False  # reading the model will say what is wrong
-    return isinstance(config, dict) and config.get("kind") == "image"
+    return read_config(folder).get("kind") == "image"
 
 
 def model_at_hand(header: Header) -> str:
@@ -45,6 +40,12 @@ def model_at_hand(header: Header) -> str:
             " nor a folder here; get the model and name it with --model"
         )
     return header.model
+
+
+def check_trained(model: torch.nn.Module, name: object) -> None:
+    """BadModelError for a model with a codebook that waits for its first training batch."""
+    if any(key.endswith(".initialised") and not value for key, value in model.named_buffers()):
+        raise BadModelError(f"{name}: was never trained, its codebook is empty; train it first")
 
 
 def check_fingerprint(header: Header, source: str, name: str, fingerprint: bytes) -> None:

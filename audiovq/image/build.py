@@ -20,7 +20,7 @@ from audiovq.image.likelihood import DiscretizedLogistic, LogisticMixture, Softm
 from audiovq.image.model import Decoder, ImageModel, ImageVQVAE, PixelModel
 from audiovq.image.pixelcnn_decoder import PixelCNNDecoder, PixelVectors
 from audiovq.layers.levels import LevelEmbedding
-from audiovq.modelfolder import fill_model, read_model_folder, resolve_model, validate_config
+from audiovq.modelfolder import build_filled, read_model_folder, resolve_model, validate_config
 from audiovq.quantize.build import build_quantizer
 
 
@@ -40,9 +40,8 @@ def load_image_model(name_or_path: str | Path, *, revision: str | None = None) -
     raw, tensors = read_model_folder(folder)
     if raw.get("kind") != "image":
         raise BadModelError(f"{folder}: not a model of images; those are what audiovq image and load_image_model take")
-    model = build_image_model(validate_config(ImageModelConfig, raw, folder))
-    fill_model(model, tensors, folder)
-    return model.eval()
+    config = validate_config(ImageModelConfig, raw, folder)
+    return build_filled(lambda: build_image_model(config), tensors, folder)
 
 
 def _build(config: ImageModelConfig) -> ImageModel:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from audiovq.errors import BadModelError, ModelMismatchError
-from audiovq.modelfolder import read_model_folder, validate_config
+from audiovq.modelfolder import build_filled, read_model_folder, validate_config
 from audiovq.prior.base import Prior
 from audiovq.prior.config import CodeSpec, CountedConfig, PriorConfig
 from audiovq.prior.network import NetworkPrior
@@ -23,19 +22,10 @@ def load_prior(folder: str | Path, device: str = "cpu") -> Prior:
     if isinstance(config.prior, CountedConfig):
         try:
             return NGramPrior.from_tensors(config, tensors)
-        except KeyError as error:
-            raise _disagree(folder, error.args[0]) from None
-    prior = NetworkPrior(config)
-    wanted = prior.state_dict()
-    wrong = sorted(set(wanted) ^ set(tensors)) or [k for k in wanted if wanted[k].shape != tensors[k].shape]
-    if wrong:
-        raise _disagree(folder, wrong[0])
-    prior.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
-    return prior.eval().to(device)
-
-
-def _disagree(folder: Path, what: Any) -> BadModelError:
-    return BadModelError(f"{folder}: config.json and model.safetensors disagree on {what}; fetch both again")
+        except (KeyError, ValueError) as error:
+            what = f"disagree on {error.args[0]}" if isinstance(error, KeyError) else f"hold no prior: {error}"
+            raise BadModelError(f"{folder}: config.json and model.safetensors {what}; fetch both again") from None
+    return build_filled(lambda: NetworkPrior(config), tensors, folder).to(device)
 
 
 def check_same_codes(ours: CodeSpec, theirs: CodeSpec, source: str, *, allow_mismatch: bool = False) -> None:

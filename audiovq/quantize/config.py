@@ -3,11 +3,12 @@
 An option has its default here and nowhere else; `audiovq.quantize.build` turns it into keyword arguments.
 """
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from audiovq.config import Config
+from audiovq.config import CodebookSize, Config, Count, Width
 
 
 class VQConfig(Config):
@@ -18,10 +19,10 @@ class VQConfig(Config):
     """
 
     kind: Literal["vq"]
-    num_quantizers: int = 1
+    num_quantizers: Count = 1
     groups: int = 1
-    codebook_size: int = 512
-    codebook_dim: int | None = None
+    codebook_size: CodebookSize = 512
+    codebook_dim: Width | None = None
     update: Literal["ema", "loss"] = "ema"
     beta: float = 0.25
     decay: float = 0.99
@@ -37,18 +38,24 @@ class FSQConfig(Config):
     """Finite scalar quantization; `levels` are the steps of each dimension, residual if `num_quantizers` is over 1."""
 
     kind: Literal["fsq"]
-    levels: list[int] = [8, 8, 8]
-    num_quantizers: int = 1
+    levels: list[Annotated[int, Field(ge=2, le=2**16)]] = Field([8, 8, 8], min_length=1)
+    num_quantizers: Count = 1
     level_dropout: bool | list[float] = False
+
+    @model_validator(mode="after")
+    def _in_bounds(self) -> "FSQConfig":
+        if math.prod(self.levels) > 2**24:
+            raise ValueError("levels: their product is the codebook size, and must not exceed 2**24")
+        return self
 
 
 class SimVQConfig(Config):
     """A frozen random codebook under a learned linear map; residual if `num_quantizers` is over 1."""
 
     kind: Literal["simvq"]
-    num_quantizers: int = 1
-    codebook_size: int = 1024
-    codebook_dim: int | None = None
+    num_quantizers: Count = 1
+    codebook_size: CodebookSize = 1024
+    codebook_dim: Width | None = None
     beta: float = 0.25
     level_dropout: bool | list[float] = False
 
@@ -57,8 +64,8 @@ class LFQConfig(Config):
     """Lookup-free quantization, one bit per channel; residual if `num_quantizers` is over 1."""
 
     kind: Literal["lfq"]
-    num_quantizers: int = 1
-    bits: int = 10
+    num_quantizers: Count = 1
+    bits: int = Field(10, ge=1, le=24)
     beta: float = 0.25
     entropy_weight: float = 0.1
     temperature: float = 1.0

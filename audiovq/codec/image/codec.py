@@ -20,7 +20,7 @@ from torch import Tensor
 
 from audiovq.bitstream import CodesReader, ImageHeader, as_image, packet_frames, write_codes
 from audiovq.codec.image.strips import STRIP_PIXELS, decode_strips, encode_strips
-from audiovq.codec.loading import check_fingerprint, model_at_hand, pick_device
+from audiovq.codec.loading import check_fingerprint, check_trained, model_at_hand, pick_device
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError
 from audiovq.image import ImageVQVAE, load_image_model
 from audiovq.pretrained import codes_fingerprint, resolve_model
@@ -70,6 +70,7 @@ class ImageCodec:
         model = load_image_model(folder)
         if not isinstance(model, ImageVQVAE):
             raise BadModelError(f"{name_or_path}: is a {type(model).__name__}, which has no codes; name a VQ-VAE")
+        check_trained(model, name_or_path)
         return cls(model.to(place), os.fspath(name_or_path), codes_fingerprint(folder))
 
     @classmethod
