@@ -15,7 +15,7 @@ import numpy as np
 from audiovq.bitstream.header import Header, crc_of
 from audiovq.bitstream.media import AudioHeader
 from audiovq.bitstream.packet import encode_end, encode_packet
-from audiovq.data.files import atomic_output
+from audiovq.data.files import atomic_output, write_all
 from audiovq.errors import BadCodesError
 
 
@@ -123,12 +123,7 @@ class CodesWriter:
         self._packets += 1
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = self._file.write(view)  # a raw file may take less than it is given
-            if written is None:
-                raise BlockingIOError("the output is non-blocking and full; write .codes to a blocking file")
-            view = view[written:]
+        write_all(self._file, data)
 
 
 def write_codes(

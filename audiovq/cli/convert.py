@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.encode import AUDIO_SUFFIXES
 from audiovq.cli.shared.batch import File, process
-from audiovq.cli.shared.options import decode_options, decoding_threads, encode_options, set_threads, work_options
+from audiovq.cli.shared.options import (
+    decode_options,
+    decoding_threads,
+    encode_options,
+    set_threads,
+    skip_option,
+    work_options,
+)
 from audiovq.cli.shared.progress import Progress, in_samples
 from audiovq.cli.shared.report import show_notices
+from audiovq.data.files import check_target
+from audiovq.data.walk import AUDIO_SUFFIXES
 from audiovq.errors import BadModelError
 
 if TYPE_CHECKING:
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--model", default="speech-16k", show_default=True, help="A bundled name, a model folder or a hub id.")
 @encode_options
 @decode_options
+@skip_option
 @work_options
 @click.pass_context
 def convert(
@@ -43,6 +53,7 @@ def convert(
     device: str,
     threads: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
 ) -> None:
     """Encode audio IN and decode it with another speaker's voice to OUT: a file, a directory tree, or - (a pipe)."""
@@ -60,6 +71,8 @@ def convert(
     decoding: dict[str, Any] = {"decoder": decoder, "precision": precision, "pitch_shift": pitch_shift, "seed": seed}
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
+        if isinstance(target, Path):
+            check_target(target, force=force)  # before the work, not after it
         codes = io.BytesIO()
         encode_file(codec, source, codes, speaker=speaker, **encoding)
         codes.seek(0)
@@ -74,5 +87,6 @@ def convert(
         new_suffix=".wav",
         quiet=quiet,
         debug=ctx.find_root().params["debug"],
+        skip_existing=skip_existing,
         files_at_once=lambda _: decoding_threads(threads, codec, decoder),
     )

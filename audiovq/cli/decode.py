@@ -10,7 +10,7 @@ import click
 
 from audiovq.cli.shared.archive import decode_entries, read_map, specifier
 from audiovq.cli.shared.batch import File, process
-from audiovq.cli.shared.options import decode_options, decoding_threads, set_threads, work_options
+from audiovq.cli.shared.options import decode_options, decoding_threads, set_threads, skip_option, work_options
 from audiovq.cli.shared.progress import Progress, in_samples
 from audiovq.cli.shared.report import show_notices
 from audiovq.errors import AudioVQError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Begin at this second.")
 @click.option("--duration", type=click.FloatRange(min=0), help="Decode so many seconds; to the end if not given.")
 @click.option("--conceal", is_flag=True, help="Silence instead of an error where a packet is damaged.")
+@skip_option
 @work_options
 @click.pass_context
 def decode(
@@ -51,6 +52,7 @@ def decode(
     device: str,
     threads: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
 ) -> None:
     """Decode codes IN to audio OUT (.wav, .flac or .ogg), with the rate and number of samples that went in.
@@ -121,6 +123,7 @@ def decode(
             decode_entry,
             threads=lambda encoded: decoding_threads(threads, codec_for(encoded.header), decoder),
             force=force,
+            skip_existing=skip_existing,
             quiet=quiet,
             debug=debug,
         )
@@ -133,5 +136,6 @@ def decode(
         new_suffix=".wav",
         quiet=quiet,
         debug=debug,
+        skip_existing=skip_existing,
         files_at_once=files_at_once,
     )

@@ -9,17 +9,12 @@ import click
 
 from audiovq.cli.shared.archive import Sound, encode_entries, read_map, specifier
 from audiovq.cli.shared.batch import File, process
-from audiovq.cli.shared.options import encode_options, kaldi_options, set_threads, work_options
+from audiovq.cli.shared.options import encode_options, kaldi_options, set_threads, skip_option, work_options
 from audiovq.cli.shared.progress import Progress, in_samples
+from audiovq.data.walk import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
     from audiovq.codec import EncodedAudio, FileReport
-
-# What libsndfile reads, of which files in a tree are taken by their names. A single file may have any name.
-AUDIO_SUFFIXES = (
-    *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"),
-    *(".rf64", ".snd", ".sph", ".w64", ".wav"),
-)
 
 
 @click.command()
@@ -29,6 +24,7 @@ AUDIO_SUFFIXES = (
 @encode_options
 @click.option("--speaker", help="Name of the model's speaker who is heard: the voice in which decode speaks.")
 @kaldi_options
+@skip_option
 @work_options
 @click.pass_context
 def encode(
@@ -45,6 +41,7 @@ def encode(
     device: str,
     threads: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
 ) -> None:
     """Encode audio IN to codes OUT.
@@ -88,6 +85,16 @@ def encode(
             voice = {"speaker": speakers.get(utterance, speaker)}
             return codec.encode(*sound, progress=in_frames, **(options | voice))
 
-        encode_entries(entries, target, encode_entry, segments=segments, force=force, quiet=quiet, debug=debug)
+        how = {"force": force, "skip_existing": skip_existing, "quiet": quiet, "debug": debug}
+        encode_entries(entries, target, encode_entry, segments=segments, **how)
         return
-    process(source, target, work, suffixes=AUDIO_SUFFIXES, new_suffix=".codes", quiet=quiet, debug=debug)
+    process(
+        source,
+        target,
+        work,
+        suffixes=AUDIO_SUFFIXES,
+        new_suffix=".codes",
+        quiet=quiet,
+        debug=debug,
+        skip_existing=skip_existing,
+    )

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from audiovq.codec.codec import Codec
 from audiovq.codec.source import FrameSource
 from audiovq.data.audio import CONTAINERS, read_audio, write_audio
-from audiovq.data.files import atomic_output
+from audiovq.data.files import atomic_output, check_target, write_all
 from audiovq.errors import OutputError
 
 File = str | Path | BinaryIO
@@ -54,9 +54,9 @@ def encode_file(codec: Codec, source: File, target: File, *, force: bool = False
     began = time.perf_counter()
     if not isinstance(target, str | Path):
         data, seconds = _compress_file(codec, source, options)
-        target.write(data)
+        write_all(target, data)
     else:
-        with atomic_output(target, force=force) as temporary:
+        with atomic_output(target, force=force, source=source) as temporary:
             data, seconds = _compress_file(codec, source, options)
             temporary.write_bytes(data)
     return FileReport(seconds, len(data), time.perf_counter() - began)
@@ -77,7 +77,8 @@ def decode_file(
     """
     began = time.perf_counter()
     if isinstance(target, str | Path):
-        _check_target(Path(target), force)  # before the work, not after it
+        _check_suffix(Path(target))  # before the work, not after it
+        check_target(target, force=force, source=source.name if isinstance(source, FrameSource) else source)
     frames = source if isinstance(source, FrameSource) else FrameSource(source, conceal=conceal)
     waveform, rate = codec.decode(frames, **options), frames.header.sample_rate
     if isinstance(target, str | Path):
@@ -87,7 +88,7 @@ def decode_file(
         memory = io.BytesIO()
         write_audio(memory, waveform, rate)
         num_bytes = len(memory.getvalue())
-        target.write(memory.getvalue())
+        write_all(target, memory.getvalue())
     return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 
 
@@ -96,8 +97,6 @@ def _compress_file(codec: Codec, source: File, options: dict[str, Any]) -> tuple
     return codec.compress(waveform, rate, **options), waveform.shape[1] / rate
 
 
-def _check_target(target: Path, force: bool) -> None:
+def _check_suffix(target: Path) -> None:
     if target.suffix.lower() not in CONTAINERS:
         raise OutputError(f"{target}: can't write this kind of file; name it {', '.join(CONTAINERS)}")
-    if target.exists() and not force:
-        raise OutputError(f"{target}: exists already; use --force to overwrite it")

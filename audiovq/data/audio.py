@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from audiovq.data.files import atomic_output
+from audiovq.data.files import atomic_output, write_all
 from audiovq.errors import BadAudioError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
@@ -94,11 +95,11 @@ def write_audio(
     frames = to_int16(waveform).T if subtype == "PCM_16" else waveform.T
     if isinstance(target, (str, Path)):
         with atomic_output(target, force=force) as temporary:
-            soundfile.write(temporary, frames, rate, subtype=subtype, format=container)
+            soundfile.write(os.fsencode(temporary), frames, rate, subtype=subtype, format=container)
     else:  # through memory, as a pipe can't seek back to fill in the header
         memory = io.BytesIO()
         soundfile.write(memory, frames, rate, subtype=subtype, format=container)
-        target.write(memory.getvalue())
+        write_all(target, memory.getvalue())
 
 
 def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArray[np.float32]:
@@ -146,7 +147,7 @@ def _open(source: str | Path | BinaryIO) -> soundfile.SoundFile:
     if isinstance(source, (str, Path)):
         if not Path(source).exists():  # libsndfile itself only says "System error"
             raise FileNotFoundError(source)
-        return soundfile.SoundFile(source)
+        return soundfile.SoundFile(os.fsencode(source))
     if not source.seekable():
         source = io.BytesIO(source.read())
     return soundfile.SoundFile(source)

@@ -14,6 +14,7 @@ from audiovq.bitstream.header import Header
 from audiovq.bitstream.media import AudioHeader, ImageHeader
 from audiovq.bitstream.reader import CodesReader
 from audiovq.data.kaldi.archives import Specifier, archive_place, open_archive, read_archive, read_scp, read_value
+from audiovq.data.walk import walk
 from audiovq.errors import BadCodesError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec, check_same_codes
 from audiovq.prior.base import check_codes
@@ -95,7 +96,7 @@ def _all_codes(sources: Sequence[str], spec: CodeSpec | None) -> Iterator[Found]
             yield from _kaldi(source, specifier, spec)
             continue
         path = Path(source)
-        files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES) if path.is_dir() else [path]
+        files = walk(path, SUFFIXES).checked(BadCodesError) if path.is_dir() else [path]
         for file in files:
             name = str((file.relative_to(path) if path.is_dir() else Path(file.name)).with_suffix(""))
             if file.suffix == ".npy":
@@ -129,8 +130,8 @@ def spec_of(header: Header) -> CodeSpec:
 
 def _array(file: Path, name: str, spec: CodeSpec) -> Iterator[Found]:
     try:
-        codes = np.load(file)
-    except (OSError, ValueError) as error:
+        codes = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
         raise BadCodesError(f"{file}: can't be read as an array ({error})") from None
     if spec.layout == "sequence":
         yield str(file), name, np.atleast_2d(codes), spec, None

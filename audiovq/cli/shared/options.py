@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from audiovq.codec import Codec
 
+THREADS = click.IntRange(1, 1024)
 F = TypeVar("F", bound=Callable[..., Any])
 PRECISIONS = ("fp32", "bf16", "int8")  # those of audiovq.audio.wavenet_sampler, which is slow to import
 
@@ -39,7 +40,7 @@ def work_options(command: F) -> F:
         click.option("--force", "-f", is_flag=True, help="Overwrite existing files."),
         click.option(
             "--threads",
-            type=click.IntRange(min=1),
+            type=THREADS,
             help="CPU threads; torch's choice if not given. A folder is decoded by a WaveNet in so many files at once,"
             " on all cores if not given.",
         ),
@@ -47,6 +48,13 @@ def work_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def skip_option(command: F) -> F:
+    """--skip-existing."""
+    return click.option("--skip-existing", is_flag=True, help="Leave out what is there already: go on after a stop.")(
+        command
+    )
 
 
 def encode_options(command: F) -> F:

@@ -52,7 +52,7 @@ def in_channels(pixels: Pixels, channels: int) -> Pixels:
 def encode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool = False) -> ImageReport:
     """Picture file to codes; errors as of `read_picture` and `atomic_output`."""
     began = time.perf_counter()
-    with atomic_output(target, force=force) as temporary:
+    with atomic_output(target, force=force, source=source) as temporary:
         pixels = read_picture(source, codec.channels)
         data = codec.compress(pixels)
         temporary.write_bytes(data)
@@ -63,7 +63,7 @@ def decode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool =
     """Codes to a PNG file; `options` and errors as of `ImageCodec.decode`, OutputError if `target` can't be written."""
     began = time.perf_counter()
     check_png(target, force=force)
-    with atomic_output(target, force=force) as temporary:
+    with atomic_output(target, force=force, source=source) as temporary:
         pixels = codec.decode(source, **options)
         as_image(pixels).save(temporary, format="PNG")
     num_bytes = source.stat().st_size

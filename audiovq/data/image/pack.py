@@ -7,6 +7,7 @@ rest.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +169,8 @@ class _Writer:
             raise BadDataError(f"{picture.name}: two pictures have this name; rename one")
         if any(sign in f"{picture.name}{picture.label or ''}" for sign in "\t\n\r"):
             raise BadDataError(f"{picture.name!r}: has a tab or a line break in its name or class; rename it")
+        if os.fsencode(picture.name).decode("utf-8", "replace") != picture.name:
+            raise BadDataError(f"{picture.name!r}: has a name that is no UTF-8; rename it")
         self.names.add(picture.name)
         self.lossy |= picture.lossy
         if picture.label:

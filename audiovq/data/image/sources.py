@@ -5,7 +5,6 @@ A source yields pictures by number, so that any of them can be limited, resized 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from PIL import Image
 from audiovq.data.image.files import SUFFIXES, open_rgb, to_array
 from audiovq.data.image.pack import ImagePack, Picture, read_meta
 from audiovq.data.image.resize import Resize, resize
+from audiovq.data.walk import walk
 from audiovq.errors import BadDataError
 
 SourceFormat = Literal["auto", "folder", "array", "cifar10", "pack"]
@@ -80,17 +80,9 @@ class FolderSource:
         """Every picture file below `root`, hidden ones left out, links followed."""
         if not root.is_dir():
             raise BadDataError(f"{root}: no such folder")
-        names = []
-        for folder, below, files in os.walk(root, followlinks=True):
-            below[:] = [name for name in below if not name.startswith(".")]
-            names += [
-                Path(folder, name).relative_to(root).as_posix()
-                for name in files
-                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-            ]
+        names = [path.relative_to(root).as_posix() for path in walk(root, SUFFIXES).checked()]
         if not names:
             raise BadDataError(f"{root}: holds no {', '.join(sorted(SUFFIXES))} file")
-        names.sort()
         if labels is not None:
             return cls(root, names, _look_up(names, labels, root))
         firsts = [name.partition("/")[0] if "/" in name else None for name in names]
