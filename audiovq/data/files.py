@@ -123,9 +123,9 @@ def _create(temporary: Path, path: Path) -> None:
     try:
         # os.open rather than tempfile: mode 0o666 less the umask, which a renamed file should have
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except FileNotFoundError:
-        raise OutputError(f"{path}: folder {path.parent} does not exist; create it first") from None
     except OSError as error:
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: folder {path.parent} does not exist; create it first") from None
         raise OutputError(f"{path}: can't write in {path.parent} ({error.strerror}); choose another place") from None
 
 
@@ -141,8 +141,7 @@ def _why_it_can_not_grow(temporary: Path) -> str | None:
 
 
 def _refuse_existing(path: Path, force: bool, source: object) -> None:
-    if isinstance(source, str | os.PathLike) and same_file(source, path):
-        raise OutputError(f"{path}: is the input itself; name another output")
+    refuse_input(source, path)
     try:
         if path.is_dir():
             raise OutputError(f"{path}: is a folder, a file name is needed")
@@ -154,12 +153,14 @@ def _refuse_existing(path: Path, force: bool, source: object) -> None:
         raise OutputError(f"{path}: can't be written ({error.strerror}); choose another name") from None
 
 
-def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
-    """Whether two paths lead to one file that is there."""
-    try:
-        return os.path.samefile(a, b)
-    except OSError:
-        return False
+def refuse_input(source: object, target: object) -> None:
+    """OutputError if both are paths to one file: an output would take the place of its own input."""
+    if isinstance(source, str | os.PathLike) and isinstance(target, str | os.PathLike):
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.samefile(source, target):
+                raise OutputError(
+                    f"{target}: is the input itself, which --force does not overwrite; choose another name"
+                )
 
 
 def _sync(path: Path) -> None:

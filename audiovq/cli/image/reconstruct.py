@@ -10,9 +10,10 @@ import click
 
 from audiovq.cli.image.codes import MODEL
 from audiovq.cli.image.inputs import Entry, entries, refuse_pipes
-from audiovq.cli.shared.batch import exit_if_failed, process_jobs, refuse_input
+from audiovq.cli.shared.batch import exit_if_failed, process_jobs
 from audiovq.cli.shared.options import set_threads, work_options
 from audiovq.cli.shared.progress import Progress
+from audiovq.data.files import refuse_input
 from audiovq.errors import OutputError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import click
 from audiovq.cli.shared.progress import Progress, TreeBar, file_bar
 from audiovq.cli.shared.report import Report, error_line, file_line, show_notices
 from audiovq.cli.shared.system import standard_input, standard_output
-from audiovq.data.files import same_file
+from audiovq.data.files import refuse_input
 from audiovq.data.walk import walk
 from audiovq.errors import AudioVQError, BadAudioError, BadCodesError, BadDataError, OutputError
 
@@ -128,7 +128,8 @@ def _process_one(source: str, target: str, work: Work, new_suffix: str, quiet: b
         return
     with file_bar(quiet) as progress:
         try:
-            refuse_input(source, output)
+            if source != "-":
+                refuse_input(source, output)
             report = work(input_file(source), output, progress)
         except AudioVQError as error:
             raise _naming_the_file(error, source, target) from error
@@ -159,12 +160,6 @@ def process_jobs(
             elif lines and not quiet:
                 bar.write(file_line(source, target, outcome))
     return failed
-
-
-def refuse_input(source: object, target: object) -> None:
-    """OutputError if the output would take the place of its own input, which --force does not mean."""
-    if isinstance(target, Path) and isinstance(source, str | Path) and same_file(source, target):
-        raise OutputError(f"{target}: is the input itself; name another output")
 
 
 def exit_if_failed(failed: int, total: int, what: str = "files") -> None:
