@@ -18,6 +18,8 @@ from audiovq.bitstream.packet import encode_end, encode_packet
 from audiovq.data.files import atomic_output, write_all
 from audiovq.errors import BadCodesError
 
+_PACKETS = 64  # written at once
+
 
 class CodesWriter:
     """Writes the header at once, every packet as soon as it is full, and the rest on `close`.
@@ -145,5 +147,7 @@ def write_codes(
         with atomic_output(Path(target), force=force) as temporary, temporary.open("wb") as file:
             write_codes(file, header, codes)
         return
+    step = _PACKETS * header.frames_per_packet
     with CodesWriter(target, header) as writer:
-        writer.write(codes)
+        for start in range(0, max(1, codes.shape[-1]), step):  # not one copy of all
+            writer.write(codes[..., start : start + step])

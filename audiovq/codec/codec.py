@@ -10,6 +10,7 @@ import io
 import math
 import os
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_block
 from audiovq.codec.loading import check_fingerprint, check_trained, is_image_model, model_at_hand, pick_device
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
-from audiovq.data.audio import resample, resampling_range
+from audiovq.data.audio import resample, resampled_blocks, resampling_range
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
 from audiovq.pretrained import codes_fingerprint, load_model, resolve_model
 
@@ -170,7 +171,12 @@ class Codec:
         levels = self._levels(bitrate, num_quantizers)
         if speaker is not None:
             self._speaker_index(speaker)
-        sound = resample(samples, sample_rate, self.sample_rate)
+        pieces: Iterable[Waveform] = resampled_blocks(samples, sample_rate, self.sample_rate)
+        gain_db = None
+        if normalize:
+            sound = resample(samples, sample_rate, self.sample_rate)
+            gain_db = gain_to_target(sound, self.sample_rate)
+            pieces = [sound]
         header = AudioHeader(
             model=self.name,
             fingerprint=self.fingerprint[:8],
@@ -181,13 +187,19 @@ class Codec:
             hop_length=self.hop_length,
             frames_per_packet=max(1, round(self.frame_rate)),
             codebook_sizes=tuple(self.model.codebook_sizes[:levels]),
-            gain_db=gain_to_target(sound, self.sample_rate) if normalize else None,
+            gain_db=gain_db,
             speaker=speaker,
         )
         if header.gain_db is not None:  # as the header keeps it
-            sound = sound * factor(header.gain_db)
+            pieces = [sound * factor(header.gain_db)]
         codes = encode_blocks(
-            self.model, sound, levels, block_frames=self._block_frames, device=self.device, progress=progress
+            self.model,
+            pieces,
+            (header.channels, -(-samples.shape[1] * self.sample_rate // sample_rate)),
+            levels,
+            block_frames=self._block_frames,
+            device=self.device,
+            progress=progress,
         )
         return EncodedAudio(header, codes)
 
@@ -244,6 +256,7 @@ class Codec:
             first, last = _sample_range(start, duration, header.sample_rate, frames.num_samples)
             if first == last:
                 return np.zeros((header.channels, 0), np.float32)
+            frames.check_reach(-(-last * self.sample_rate // (header.sample_rate * self.hop_length)))
             begin, end = resampling_range(first, last, header.sample_rate, self.sample_rate, frames.num_samples)
             if sampler is not None:
                 sound = sample_blocks(
@@ -373,7 +386,6 @@ def _sample_range(start: float, duration: float | None, rate: int, num_samples: 
     """Seconds to first sample and the one after the last, cut to what there is."""
     if not start >= 0 or (duration is not None and not duration >= 0):
         raise ConfigError(f"start {start} s, duration {duration} s; both must be 0 or more")
-    first = min(num_samples, round(start * rate)) if math.isfinite(start) else num_samples
-    if duration is None or not math.isfinite(duration):
-        return first, num_samples
-    return first, min(num_samples, max(first, round((start + duration) * rate)))
+    first = round(min(start * rate, num_samples))  # what is past the end, infinity too, is the end
+    end = math.inf if duration is None else (start + duration) * rate
+    return first, max(first, round(min(end, num_samples)))

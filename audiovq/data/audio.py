@@ -9,6 +9,7 @@ import io
 import math
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,8 @@ from audiovq.errors import BadAudioError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
 _LOSSY = {"MP3", "OGG"}  # their headers may state a length that is only nearly right
+_BLOCK_VALUES = 1 << 20  # samples of all channels resampled at once
+_MOST_AT_ONCE = 256  # times a rate; for more, soxr's blocks become hundreds of MB
 _REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
 
@@ -76,7 +79,7 @@ def write_audio(
     name = _name_of(target)
     if waveform.ndim != 2:
         raise ValueError(f"waveform must be [channels, samples], got shape {waveform.shape}")
-    if not np.isfinite(waveform).all():
+    if not all(np.isfinite(block).all() for block in _time_blocks(waveform)):
         raise BadAudioError(f"{name}: the samples to write hold NaN or infinity; nothing was written")
     is_path = isinstance(target, (str, Path))
     container = CONTAINERS.get(Path(name).suffix.lower()) if is_path else "WAV"
@@ -109,14 +112,51 @@ def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDAr
     if rate_in == rate_out:
         return waveform
     channels, samples = waveform.shape
-    wanted = -(-samples * rate_out // rate_in)
-    if wanted == 0:
-        return np.zeros((channels, 0), np.float32)
+    resampled = np.empty((channels, -(-samples * rate_out // rate_in)), np.float32)
+    place = 0
+    for block in resampled_blocks(waveform, rate_in, rate_out):
+        resampled[:, place : place + block.shape[1]] = block
+        place += block.shape[1]
+    return resampled
+
+
+def resampled_blocks(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> Iterator[NDArray[np.float32]]:
+    """`resample` piece by piece, `[C, n]` each: joined they are the same to the last bit, and no more is held at once.
+
+    A few samples at 1 Hz are hours at 16 kHz.
+    """
+    channels, samples = waveform.shape
+    if rate_in == rate_out:
+        yield waveform
+        return
+    left = -(-samples * rate_out // rate_in)
     # soxr rounds the length; silence at the end makes it at least as long as wanted
-    padding = np.zeros((channels, 2 + 2 * rate_in // rate_out), np.float32)
-    padded = np.concatenate([waveform, padding], axis=1, dtype=np.float32)
-    resampled = soxr.resample(padded.T, rate_in, rate_out, quality="HQ").T
-    return np.ascontiguousarray(resampled[:, :wanted])
+    end = samples + 2 + 2 * rate_in // rate_out
+    padded = np.zeros((end - samples, channels), np.float32)
+    blocks: Iterator[tuple[NDArray[np.float32], bool]] = iter([(waveform.T, False), (padded, True)])
+    while rate_out > _MOST_AT_ONCE * rate_in:
+        blocks = _stage(blocks, rate_in, _MOST_AT_ONCE * rate_in)
+        rate_in *= _MOST_AT_ONCE
+    for block, _ in _stage(blocks, rate_in, rate_out):
+        resampled = block[:left].T
+        left -= resampled.shape[1]
+        if resampled.shape[1]:
+            yield resampled
+    assert not left
+
+
+def _stage(
+    blocks: Iterator[tuple[NDArray[np.float32], bool]], rate_in: int, rate_out: int
+) -> Iterator[tuple[NDArray[np.float32], bool]]:
+    """Blocks `[T, C]` at another rate, and with each whether it is the last."""
+    stream = None
+    for block, last in blocks:
+        if stream is None:
+            stream = soxr.ResampleStream(rate_in, rate_out, block.shape[1], dtype="float32", quality="HQ")
+        step = max(1, _BLOCK_VALUES * min(rate_in, rate_out) // (block.shape[1] * rate_out))
+        for start in range(0, max(1, len(block)), step):
+            ended = last and start + step >= len(block)
+            yield stream.resample_chunk(np.ascontiguousarray(block[start : start + step]), last=ended), ended
 
 
 def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_samples: int) -> tuple[int, int]:
@@ -158,15 +198,24 @@ def _name_of(file: str | Path | BinaryIO) -> str:
 
 
 def _finite(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    bad = ~np.isfinite(waveform)
-    if count := int(bad.sum()):
+    count = 0
+    for block in _time_blocks(waveform):
+        bad = ~np.isfinite(block)
+        count += int(bad.sum())
+        block[bad] = 0.0
+    if count:
         warnings.warn(f"{name}: {count} samples are NaN or infinite; they are taken as 0", stacklevel=3)
-        waveform[bad] = 0.0
     return waveform
 
 
+def _time_blocks(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Views of `[C, T]`, of which what is made of one takes little memory."""
+    step = max(1, _BLOCK_VALUES // max(1, len(waveform)))
+    return (waveform[:, start : start + step] for start in range(0, waveform.shape[1], step))
+
+
 def _clipped(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    if count := int((np.abs(waveform) > 1.0).sum()):
+    if count := sum(int((np.abs(block) > 1.0).sum()) for block in _time_blocks(waveform)):
         warnings.warn(f"{name}: {count} samples exceed full scale and were clipped", stacklevel=3)
         return np.clip(waveform, -1.0, 1.0)
     return waveform

@@ -89,11 +89,11 @@ def test_names_are_bytes(tmp_path, model, wav):
     script = r"""
     set -e; d=$'caf\xe9'; f=$'caf\xe9/na\xff'
     $audiovq encode "$f.wav" "$f.codes" --model $model; $audiovq verify "$f.codes"
-    $audiovq decode "$f.codes" "$f.flac" --model $model; $audiovq encode "$d" out --model $model --force
+    $audiovq decode "$f.codes" "$f.flac" --model $model; mv "$f.flac" .; $audiovq encode "$d" out --model $model --force
     """
     done = shell(script, tmp_path, model=model)
     assert done.returncode == 0, done.stderr
-    assert sorted(os.listdir(os.fsencode(tmp_path / "caf\udce9"))) == [b"na\xff.codes", b"na\xff.flac", b"na\xff.wav"]
+    assert sorted(os.listdir(os.fsencode(tmp_path / "caf\udce9"))) == [b"na\xff.codes", b"na\xff.wav"]
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "1025", "100000", "99999999999999999999"])
