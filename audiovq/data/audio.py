@@ -19,6 +19,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiovq.data.files import atomic_output, write_all
+from audiovq.data.pipes import spooled
 from audiovq.errors import BadAudioError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
@@ -189,7 +190,7 @@ def _open(source: str | Path | BinaryIO) -> soundfile.SoundFile:
             raise FileNotFoundError(source)
         return soundfile.SoundFile(os.fsencode(source))
     if not source.seekable():
-        source = io.BytesIO(source.read())
+        source = spooled(source)
     return soundfile.SoundFile(source)
 
 
