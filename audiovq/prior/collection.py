@@ -13,6 +13,7 @@ import numpy as np
 from audiovq.bitstream.header import Header
 from audiovq.bitstream.media import AudioHeader, ImageHeader
 from audiovq.bitstream.reader import CodesReader
+from audiovq.data.arrays import open_arrays
 from audiovq.data.kaldi.archives import Specifier, archive_place, open_archive, read_archive, read_scp, read_value
 from audiovq.data.walk import walk
 from audiovq.errors import BadCodesError, ConfigError
@@ -129,10 +130,9 @@ def spec_of(header: Header) -> CodeSpec:
 
 
 def _array(file: Path, name: str, spec: CodeSpec) -> Iterator[Found]:
-    try:
-        codes = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BadCodesError(f"{file}: can't be read as an array ({error})") from None
+    with open_arrays(file, BadCodesError) as codes:
+        if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "iu":
+            raise BadCodesError(f"{file}: holds no array of integers, so no codes")
     if spec.layout == "sequence":
         yield str(file), name, np.atleast_2d(codes), spec, None
     elif codes.ndim == 2:

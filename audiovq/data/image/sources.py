@@ -5,6 +5,7 @@ A source yields pictures by number, so that any of them can be limited, resized 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from audiovq.data.arrays import open_arrays
 from audiovq.data.image.files import SUFFIXES, open_rgb, to_array
 from audiovq.data.image.pack import ImagePack, Picture, read_meta
 from audiovq.data.image.resize import Resize, resize
@@ -78,7 +80,7 @@ class FolderSource:
     @classmethod
     def find(cls, root: Path, labels: dict[str, str] | None = None) -> FolderSource:
         """Every picture file below `root`, hidden ones left out, links followed."""
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise BadDataError(f"{root}: no such folder")
         names = [path.relative_to(root).as_posix() for path in walk(root, SUFFIXES).checked()]
         if not names:
@@ -150,23 +152,14 @@ def _look_up(names: Sequence[str], labels: dict[str, str], where: Path) -> list[
 def _detect(path: Path) -> SourceFormat:
     if path.suffix.lower() in (".npy", ".npz"):
         return "array"
-    if path.name == CIFAR10_FOLDER or (path / CIFAR10_FOLDER).is_dir():
+    if path.name == CIFAR10_FOLDER or os.path.isdir(path / CIFAR10_FOLDER):
         return "cifar10"
     return "folder" if read_meta(path) is None else "pack"
 
 
 def _read_array(path: Path) -> ImagePack:
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                images, labels = _of_npz(path, loaded)
-        else:
-            images, labels = loaded, None
-    except FileNotFoundError:
-        raise BadDataError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise BadDataError(f"{path}: can't be read as arrays ({error}); save it again with numpy.save") from None
+    with open_arrays(path) as loaded:
+        images, labels = (loaded, None) if isinstance(loaded, np.ndarray) else _of_npz(path, loaded)
     images = _channels_first(path, images)
     if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iuU"):
         raise BadDataError(f"{path}: labels are {labels.dtype} {labels.shape}, wanted is one number or text a picture")
@@ -179,7 +172,10 @@ def _of_npz(path: Path, arrays: np.lib.npyio.NpzFile) -> tuple[NDArray[np.uint8]
     if "images" not in names and len(names) != 1:
         raise BadDataError(f"{path}: holds {', '.join(arrays.files)}; name the pictures `images`, the classes `labels`")
     images = arrays["images" if "images" in names else names[0]]
-    return images, arrays["labels"] if "labels" in arrays.files else None
+    labels = arrays["labels"] if "labels" in arrays.files else None
+    if not all(isinstance(array, np.ndarray) for array in (images, np.zeros(0) if labels is None else labels)):
+        raise BadDataError(f"{path}: its images or labels are no array; save it again with numpy.savez")
+    return images, labels
 
 
 def _channels_first(path: Path, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
