@@ -6,6 +6,7 @@ Every command that leaves a file behind writes it through `atomic_output`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -16,6 +17,7 @@ from typing import IO
 from audiovq.errors import AudioVQError, OutputError
 
 _HEX = 12  # letters that tell temporary names apart
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _BLOCK = 4096  # bytes: what is asked for to see whether a file can still grow
 
 
@@ -66,6 +68,18 @@ def check_target(path: str | Path, *, force: bool = False, source: object = None
         _create(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming_output(path: str | Path) -> Iterator[None]:
+    """A full disk, which the system tells without a name, becomes an OutputError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        reason = f"({error.strerror}); make room or choose another place"
+        raise OutputError(f"{path}: can't be written {reason}") from error
 
 
 def write_all(file: IO[bytes], data: bytes) -> None:

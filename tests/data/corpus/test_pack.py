@@ -281,3 +281,13 @@ def test_a_pack_that_was_finished_but_not_yet_in_its_place_is_put_there(
     pack(data, tmp_path / "pack", 16000, shard_samples=9000)
     assert contents(tmp_path / "pack") == wanted
     assert sorted(p.name for p in tmp_path.iterdir() if "pack" in p.name) == ["pack"]
+
+
+def test_a_full_disk_is_named_with_the_pack(make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("audiovq.data.corpus.packed.PackWriter._sync", full)
+    with pytest.raises(OutputError, match=r"pack: can't be written \(No space left on device\)"):
+        pack(make_data({"a-1": 16000}), tmp_path / "pack", 16000)
+    assert list(tmp_path.glob("*pack*")) == []
