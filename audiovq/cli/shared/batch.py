@@ -99,12 +99,23 @@ def plan_tree(
         error = next((kinds[suffix] for suffix in suffixes if suffix in kinds), BadDataError)
         raise error(f"{source}: holds no file that ends in {', '.join(suffixes)}; check the path")
     origin: dict[Path, Path] = {}
+    inner = _inside(target, source)
     for path in tree.files:
+        if inner and path.relative_to(source).parts[: len(inner)] == inner:
+            continue  # what an earlier run wrote
         output = (target / path.relative_to(source)).with_suffix(new_suffix)
         if output in origin:
             raise OutputError(f"{output}: both {origin[output]} and {path} would become it; rename one of them")
         origin[output] = path
     return [(path, output) for output, path in origin.items()], tree.problems
+
+
+def _inside(target: Path, source: Path) -> tuple[str, ...]:
+    """The way from the folder `source` to `target`; nothing if it lies elsewhere, or is the same."""
+    try:
+        return target.resolve().relative_to(source.resolve()).parts
+    except (ValueError, OSError, RuntimeError):
+        return ()
 
 
 def input_file(name: str) -> File:

@@ -144,3 +144,14 @@ def test_a_folder_goes_on_after_a_stop(run, model, wav, tmp_path):
     (tmp_path / "s" / "gone.wav").symlink_to("/nowhere/x.wav")
     done = run("encode", *arguments, "--skip-existing")
     assert (done.exit_code, "gone.wav: a link that leads nowhere" in done.stderr) == (1, True)
+
+
+def test_a_target_within_the_source_is_no_source(run, model, wav, tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "a.wav").write_bytes(wav.read_bytes())
+    run("encode", tmp_path / "s", tmp_path / "c", "--model", model)
+    (tmp_path / "c" / "back" / "old").mkdir(parents=True)
+    (tmp_path / "c" / "back" / "old" / "x.codes").write_bytes(b"")
+    done = run("decode", tmp_path / "c", tmp_path / "c" / "back", "--model", model)
+    assert done.exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "c" / "back").iterdir()) == ["a.wav", "old"]
