@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.shared.options import THREADS, Bitrate, set_threads
+from audiovq.cli.shared.options import THREADS, Bitrate, Output, set_threads
 from audiovq.cli.shared.progress import step_bar
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from audiovq.evaluate.tally import Tally
     from audiovq.metrics.speech import Metric
 
-OUTPUT = click.Path(dir_okay=False, path_type=Path)
+OUTPUT = Output()
 
 
 @click.group()

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from audiovq.cli.shared.options import THREADS, set_threads
+from audiovq.cli.shared.options import THREADS, Output, set_threads
 from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadDataError
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
-OUTPUT = click.Path(dir_okay=False, path_type=Path)
+OUTPUT = Output()
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.prior.codes import FOLDER, KINDS, OUTPUT, codes_options, given_spec, read_labels, read_like
+from audiovq.cli.prior.codes import FOLDER, INPUT, KINDS, OUTPUT, codes_options, given_spec, read_labels, read_like
 from audiovq.cli.prior.sample import sample
 from audiovq.cli.shared.options import THREADS, set_threads
 from audiovq.cli.shared.progress import step_bar
@@ -45,7 +45,7 @@ prior.add_command(sample)
 )
 @click.option("--num-quantizers", type=click.IntRange(min=1), help="Only the first levels.")
 @click.option("--by-speaker", is_flag=True, help="Condition on the speaker or class of each item.")
-@click.option("--config", type=OUTPUT, help="YAML with keys prior, data, train over the defaults.")
+@click.option("--config", type=INPUT, help="YAML with keys prior, data, train over the defaults.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="E.g. -o train.max_steps=500.")
 @click.option("--resume", default="auto", show_default=True, metavar="auto|none|CKPT", help="Where to go on from.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)

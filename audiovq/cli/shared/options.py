@@ -9,12 +9,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from audiovq.data.files import check_target
+
 if TYPE_CHECKING:
     from audiovq.codec import Codec
 
 THREADS = click.IntRange(1, 1024)
 F = TypeVar("F", bound=Callable[..., Any])
 PRECISIONS = ("fp32", "bf16", "int8")  # those of audiovq.audio.wavenet_sampler, which is slow to import
+
+
+class Output(click.Path):
+    """A file to be written at the end: whether that can be is seen before the work."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        check_target(path, force=True)
+        return path
 
 
 class Bitrate(click.ParamType):

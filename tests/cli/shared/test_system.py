@@ -155,3 +155,11 @@ def test_a_target_within_the_source_is_no_source(run, model, wav, tmp_path):
     done = run("decode", tmp_path / "c", tmp_path / "c" / "back", "--model", model)
     assert done.exit_code == 0
     assert sorted(path.name for path in (tmp_path / "c" / "back").iterdir()) == ["a.wav", "old"]
+
+
+@pytest.mark.parametrize("target", ["no/such/x.json", "/proc/x.json", "x" * 300])
+def test_a_report_that_can_not_be_written_is_seen_before_the_work(run, tmp_path, target, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run("evaluate", "codec", tmp_path / "none", "--model", "none", "--json", target)
+    assert done.exit_code == 1
+    assert target[:200] in done.stderr
