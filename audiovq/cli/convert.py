@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.encode import AUDIO_SUFFIXES
 from audiovq.cli.shared.batch import File, process
 from audiovq.cli.shared.options import allow_short as allow_short_option
 from audiovq.cli.shared.options import (
@@ -17,10 +16,13 @@ from audiovq.cli.shared.options import (
     encode_options,
     refuse_both_rates,
     set_threads,
+    skip_option,
     work_options,
 )
 from audiovq.cli.shared.progress import Progress, in_samples
 from audiovq.cli.shared.report import show_notices
+from audiovq.data.files import check_target
+from audiovq.data.walk import AUDIO_SUFFIXES
 from audiovq.errors import BadModelError
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 @encode_options
 @decode_options
 @allow_short_option
+@skip_option
 @work_options
 @click.pass_context
 def convert(
@@ -50,6 +53,7 @@ def convert(
     device: str,
     threads: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     **decoding: Any,
 ) -> None:
@@ -68,7 +72,9 @@ def convert(
     codec.check(speaker=speaker, **encoding)  # what is wrong fails once, not for each file
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
-        if isinstance(source, Path):  # before the work, not between its halves
+        if isinstance(target, Path):
+            check_target(target, force=force)  # before the work, not after it
+        if isinstance(source, Path):
             with open_audio(source, allow_short=allow_short) as sound:
                 check_writable(target, sound.channels, sound.num_samples or 1, sound.rate)
         codes = io.BytesIO()
@@ -85,5 +91,6 @@ def convert(
         new_suffix=".wav",
         quiet=quiet,
         debug=ctx.find_root().params["debug"],
+        skip_existing=skip_existing,
         files_at_once=lambda _: decoding_threads(threads, codec, decoding["decoder"]),
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audiovq.cli.shared.options import THREADS, no_pipes
 from audiovq.cli.shared.options import allow_short as allow_short_option
-from audiovq.cli.shared.options import no_pipes
 
 if TYPE_CHECKING:
     from audiovq.data.kaldi.datadir import DataDir
@@ -193,7 +193,7 @@ def combine(out_dir: Path, data_dirs: tuple[Path, ...], force: bool) -> None:
 @click.argument("data_dir", type=_DIR)
 @click.argument("out_dir", type=_DIR)
 @click.option("--sample-rate", type=_COUNT, required=True, help="Rate to resample to, in Hz.")
-@click.option("--nj", type=_COUNT, default=1, show_default=True, help="Parallel processes.")
+@click.option("--nj", type=THREADS, default=1, show_default=True, help="Parallel processes.")
 @click.option(
     "--trim-db", type=click.FloatRange(min=0, min_open=True), help="Cut silence at both ends, so far under the loudest."
 )

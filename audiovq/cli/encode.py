@@ -10,17 +10,19 @@ import click
 from audiovq.cli.shared.archive import Sound, encode_entries, read_map, specifier
 from audiovq.cli.shared.batch import File, process
 from audiovq.cli.shared.options import allow_short as allow_short_option
-from audiovq.cli.shared.options import encode_options, kaldi_options, refuse_both_rates, set_threads, work_options
+from audiovq.cli.shared.options import (
+    encode_options,
+    kaldi_options,
+    refuse_both_rates,
+    set_threads,
+    skip_option,
+    work_options,
+)
 from audiovq.cli.shared.progress import Progress, in_samples
+from audiovq.data.walk import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
     from audiovq.codec import EncodedAudio, FileReport
-
-# What libsndfile reads, of which files in a tree are taken by their names. A single file may have any name.
-AUDIO_SUFFIXES = (
-    *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"),
-    *(".rf64", ".snd", ".sph", ".w64", ".wav"),
-)
 
 
 @click.command()
@@ -31,6 +33,7 @@ AUDIO_SUFFIXES = (
 @click.option("--speaker", help="Name of the model's speaker who is heard: the voice in which decode speaks.")
 @kaldi_options
 @allow_short_option
+@skip_option
 @work_options
 @click.pass_context
 def encode(
@@ -44,6 +47,7 @@ def encode(
     device: str,
     threads: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     **encoding: Any,
 ) -> None:
@@ -79,15 +83,16 @@ def encode(
             voice = {"speaker": speakers.get(utterance, encoding["speaker"])}
             return codec.encode(*sound, name=utterance, progress=in_frames, **(encoding | voice))
 
-        encode_entries(
-            entries,
-            target,
-            encode_entry,
-            segments=segments,
-            allow_short=allow_short,
-            force=force,
-            quiet=quiet,
-            debug=debug,
-        )
+        how = {"force": force, "skip_existing": skip_existing, "quiet": quiet, "debug": debug}
+        encode_entries(entries, target, encode_entry, segments=segments, allow_short=allow_short, **how)
         return
-    process(source, target, work, suffixes=AUDIO_SUFFIXES, new_suffix=".codes", quiet=quiet, debug=debug)
+    process(
+        source,
+        target,
+        work,
+        suffixes=AUDIO_SUFFIXES,
+        new_suffix=".codes",
+        quiet=quiet,
+        debug=debug,
+        skip_existing=skip_existing,
+    )

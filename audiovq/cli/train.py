@@ -2,6 +2,8 @@
 
 import click
 
+from audiovq.cli.shared.options import THREADS
+
 
 @click.command()
 @click.argument("config", type=click.Path(dir_okay=False))
@@ -19,7 +21,7 @@ import click
 )
 @click.option("--resume", default="auto", show_default=True, metavar="auto|none|CKPT", help="Where to go on from.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each process.")
+@click.option("--threads", type=THREADS, help="CPU threads of each process.")
 def train(
     config: str,
     changes: tuple[str, ...],

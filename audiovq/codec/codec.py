@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -24,11 +24,18 @@ from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
 from audiovq.codec.checks import check_header, check_pitch_shift, checked_rate, checked_waveform, levels_for, voice_of
-from audiovq.codec.loading import as_released, check_fingerprint, model_at_hand, name_for_files, pick_device
+from audiovq.codec.loading import (
+    as_released,
+    check_fingerprint,
+    check_trained,
+    model_at_hand,
+    name_for_files,
+    pick_device,
+)
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.part import Part
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
-from audiovq.data.audio import resample
+from audiovq.data.audio import resample, resampled_blocks
 from audiovq.modelfolder import StoredModel, read_model
 
 BLOCK_SECONDS = 20.0
@@ -80,7 +87,9 @@ class Codec:
     @classmethod
     def from_stored(cls, stored: StoredModel, name: str, device: torch.device) -> Codec:
         """The same of a folder that was read already."""
-        return cls(AudioVQVAE.from_stored(stored).to(device), name_for_files(name), stored.codes_fingerprint)
+        model = AudioVQVAE.from_stored(stored)
+        check_trained(model, name)
+        return cls(model.to(device), name_for_files(name), stored.codes_fingerprint)
 
     @classmethod
     def for_header(cls, header: AudioHeader, device: str | torch.device = "auto") -> Codec:
@@ -215,19 +224,30 @@ class Codec:
         samples = checked_waveform(waveform, name)
         sample_rate = checked_rate(sample_rate)
         levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
-        sound = resample(samples, sample_rate, self.sample_rate)
+        pieces: Iterable[Waveform] = resampled_blocks(samples, sample_rate, self.sample_rate)
+        gain_db = None
+        if normalize:
+            sound = resample(samples, sample_rate, self.sample_rate)
+            gain_db = gain_to_target(sound, self.sample_rate)
+            pieces = [sound]
         header = self.header(
             samples.shape[1],
             levels,
             sample_rate=sample_rate,
             channels=samples.shape[0],
-            gain_db=gain_to_target(sound, self.sample_rate) if normalize else None,
+            gain_db=gain_db,
             speaker=speaker,
         )
         if header.gain_db is not None:  # as the header keeps it
-            sound = sound * factor(header.gain_db)
+            pieces = [sound * factor(header.gain_db)]
         codes = encode_blocks(
-            self.model, sound, levels, block_frames=self._block_frames, device=self.device, progress=progress
+            self.model,
+            pieces,
+            (header.channels, -(-samples.shape[1] * self.sample_rate // sample_rate)),
+            levels,
+            block_frames=self._block_frames,
+            device=self.device,
+            progress=progress,
         )
         return EncodedAudio(header, codes)
 

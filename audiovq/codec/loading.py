@@ -50,10 +50,10 @@ def pick_device(device: str | torch.device) -> torch.device:
 
 def name_for_files(name_or_path: str | os.PathLike[str]) -> str:
     """What files call a model: a bundled name or a hub id as it is, a folder by its own name without the way there."""
-    name, folder = os.fspath(name_or_path), Path(name_or_path).expanduser()
-    if name in modelfolder.bundled_models() or not folder.is_dir():
+    name, folder = os.fspath(name_or_path), os.path.expanduser(name_or_path)
+    if name in modelfolder.bundled_models() or not os.path.isdir(folder):
         return name
-    return folder.resolve().name or "model"
+    return Path(folder).resolve().name or "model"
 
 
 def bundled_model(name: str, source: str, option: str) -> str:
@@ -73,6 +73,12 @@ def bundled_model(name: str, source: str, option: str) -> str:
 def model_at_hand(header: Header) -> str:
     """The bundled model that a `.codes` file names; else BadModelError."""
     return bundled_model(header.model, "the codes were made", "--model")
+
+
+def check_trained(model: torch.nn.Module, name: object) -> None:
+    """BadModelError for a model with a codebook that waits for its first training batch."""
+    if any(key.endswith(".initialised") and not value for key, value in model.named_buffers()):
+        raise BadModelError(f"{name}: was never trained, its codebook is empty; train it first")
 
 
 def check_fingerprint(header: Header, source: str, name: str, fingerprint: bytes) -> None:

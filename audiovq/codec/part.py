@@ -43,6 +43,8 @@ class Part:
             warnings.warn(f"{frames.name}: start {start:g} s is past its end at {seconds:.2f} s", stacklevel=5)
         begin, end = 0, 0
         if first < last:
+            # before anything is allocated for it
+            frames.check_reach(-(-last * header.model_sample_rate // (header.sample_rate * header.hop_length)))
             begin, end = resampling_range(first, last, header.sample_rate, header.model_sample_rate, num_samples)
         return cls(frames, speaker, first, last, begin, end)
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -18,7 +20,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiovq.data.audio_reader import SAMPLE_BYTES, AudioSource, name_of, open_audio
-from audiovq.data.files import atomic_output
+from audiovq.data.files import atomic_output, write_all
 from audiovq.errors import BadAudioError, OutputError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
@@ -44,6 +46,8 @@ LIMITS = {
 }
 _BLOCK = 1 << 16  # samples per channel written at once, far below the 2^21 that end the process
 _WAV_BYTES = 2**32 - 2**16  # that the sizes of a wav file can tell of
+_BLOCK_VALUES = 1 << 20  # samples of all channels resampled at once
+_MOST_AT_ONCE = 256  # times a rate; for more, soxr's blocks become hundreds of MB
 _REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
 
@@ -82,19 +86,22 @@ def write_audio(
     name = name_of(target)
     if waveform.ndim != 2:
         raise ValueError(f"waveform must be [channels, samples], got shape {waveform.shape}")
-    if not np.isfinite(waveform).all():
+    if not all(np.isfinite(block).all() for block in _time_blocks(waveform)):
         raise BadAudioError(f"{name}: the samples to write hold NaN or infinity; nothing was written")
     channels, num_samples = waveform.shape
     container, subtype = check_writable(target, channels, num_samples, rate, subtype=subtype)
     if subtype not in ("FLOAT", "DOUBLE"):
         waveform = _clipped(waveform, name)
-    if isinstance(target, (str, Path)):
-        with atomic_output(target, force=force) as temporary:
-            _write(temporary, waveform, rate, container, subtype, name)
-    else:  # through memory, as a pipe can't seek back to fill in the header
-        memory = io.BytesIO()
-        _write(memory, waveform, rate, container, subtype, name)
-        target.write(memory.getvalue())
+    try:
+        if isinstance(target, (str, Path)):
+            with atomic_output(target, force=force) as temporary:  # says so if the disk is full
+                _write(os.fsencode(temporary), waveform, rate, container, subtype)
+        else:  # through memory, as a pipe can't seek back to fill in the header
+            memory = io.BytesIO()
+            _write(memory, waveform, rate, container, subtype)
+            write_all(target, memory.getvalue())
+    except soundfile.LibsndfileError as error:
+        raise OutputError(f"{name}: can't be written ({error.error_string.rstrip('.')})") from None
 
 
 def check_writable(
@@ -127,18 +134,13 @@ def check_writable(
     return container, subtype
 
 
-def _write(
-    target: Path | BinaryIO, waveform: NDArray[np.float32], rate: int, container: str, subtype: str, name: str
-) -> None:
+def _write(target: bytes | BinaryIO, waveform: NDArray[np.float32], rate: int, container: str, subtype: str) -> None:
     """In blocks: one call to libsndfile's Vorbis encoder with more than 2^21 samples overflows the stack."""
-    try:
-        with soundfile.SoundFile(target, "w", rate, len(waveform), subtype, format=container) as file:
-            for start in range(0, waveform.shape[1], _BLOCK):
-                block = waveform[:, start : start + _BLOCK]
-                # libsndfile scales floats by 32767 when writing and 1/32768 when reading; ours gives back the same bits
-                file.write(to_int16(block).T if subtype == "PCM_16" else block.T)
-    except soundfile.LibsndfileError as error:
-        raise OutputError(f"{name}: can't be written ({error.error_string.rstrip('.')}); is the disk full?") from None
+    with soundfile.SoundFile(target, "w", rate, len(waveform), subtype, format=container) as file:
+        for start in range(0, waveform.shape[1], _BLOCK):
+            block = waveform[:, start : start + _BLOCK]
+            # libsndfile scales floats by 32767 when writing and 1/32768 when reading; ours gives back the same bits
+            file.write(to_int16(block).T if subtype == "PCM_16" else block.T)
 
 
 def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArray[np.float32]:
@@ -148,14 +150,51 @@ def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDAr
     if rate_in == rate_out:
         return waveform
     channels, samples = waveform.shape
-    wanted = -(-samples * rate_out // rate_in)
-    if wanted == 0:
-        return np.zeros((channels, 0), np.float32)
+    resampled = np.empty((channels, -(-samples * rate_out // rate_in)), np.float32)
+    place = 0
+    for block in resampled_blocks(waveform, rate_in, rate_out):
+        resampled[:, place : place + block.shape[1]] = block
+        place += block.shape[1]
+    return resampled
+
+
+def resampled_blocks(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> Iterator[NDArray[np.float32]]:
+    """`resample` piece by piece, `[C, n]` each: joined they are the same to the last bit, and no more is held at once.
+
+    A few samples at 1 Hz are hours at 16 kHz.
+    """
+    channels, samples = waveform.shape
+    if rate_in == rate_out:
+        yield waveform
+        return
+    left = -(-samples * rate_out // rate_in)
     # soxr rounds the length; silence at the end makes it at least as long as wanted
-    padding = np.zeros((channels, 2 + 2 * rate_in // rate_out), np.float32)
-    padded = np.concatenate([waveform, padding], axis=1, dtype=np.float32)
-    resampled = soxr.resample(padded.T, rate_in, rate_out, quality="HQ").T
-    return np.ascontiguousarray(resampled[:, :wanted])
+    end = samples + 2 + 2 * rate_in // rate_out
+    padded = np.zeros((end - samples, channels), np.float32)
+    blocks: Iterator[tuple[NDArray[np.float32], bool]] = iter([(waveform.T, False), (padded, True)])
+    while rate_out > _MOST_AT_ONCE * rate_in:
+        blocks = _stage(blocks, rate_in, _MOST_AT_ONCE * rate_in)
+        rate_in *= _MOST_AT_ONCE
+    for block, _ in _stage(blocks, rate_in, rate_out):
+        resampled = block[:left].T
+        left -= resampled.shape[1]
+        if resampled.shape[1]:
+            yield resampled
+    assert not left
+
+
+def _stage(
+    blocks: Iterator[tuple[NDArray[np.float32], bool]], rate_in: int, rate_out: int
+) -> Iterator[tuple[NDArray[np.float32], bool]]:
+    """Blocks `[T, C]` at another rate, and with each whether it is the last."""
+    stream = None
+    for block, last in blocks:
+        if stream is None:
+            stream = soxr.ResampleStream(rate_in, rate_out, block.shape[1], dtype="float32", quality="HQ")
+        step = max(1, _BLOCK_VALUES * min(rate_in, rate_out) // (block.shape[1] * rate_out))
+        for start in range(0, max(1, len(block)), step):
+            ended = last and start + step >= len(block)
+            yield stream.resample_chunk(np.ascontiguousarray(block[start : start + step]), last=ended), ended
 
 
 def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_samples: int) -> tuple[int, int]:
@@ -205,15 +244,24 @@ def from_int16(samples: NDArray[np.int16]) -> NDArray[np.float32]:
 
 
 def _finite(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    bad = ~np.isfinite(waveform)
-    if count := int(bad.sum()):
+    count = 0
+    for block in _time_blocks(waveform):
+        bad = ~np.isfinite(block)
+        count += int(bad.sum())
+        block[bad] = 0.0
+    if count:
         warnings.warn(f"{name}: {count} samples are NaN or infinite; they are taken as 0", stacklevel=3)
-        waveform[bad] = 0.0
     return waveform
 
 
+def _time_blocks(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Views of `[C, T]`, of which what is made of one takes little memory."""
+    step = max(1, _BLOCK_VALUES // max(1, len(waveform)))
+    return (waveform[:, start : start + step] for start in range(0, waveform.shape[1], step))
+
+
 def _clipped(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    if count := int((np.abs(waveform) > 1.0).sum()):
+    if count := sum(int((np.abs(block) > 1.0).sum()) for block in _time_blocks(waveform)):
         warnings.warn(f"{name}: {count} samples exceed full scale and were clipped", stacklevel=3)
         return np.clip(waveform, -1.0, 1.0)
     return waveform

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from audiovq.data import mpeg
 from audiovq.data.containers import Extent, extent
+from audiovq.data.pipes import spooled
 from audiovq.data.quiet import hold_remarks, quiet_mp3
 from audiovq.errors import BadAudioError
 
@@ -277,7 +278,7 @@ def _file_of(source: AudioSource, stack: ExitStack) -> tuple[BinaryIO, int]:
             return file, os.fstat(file.fileno()).st_size
         source = file
     if not source.seekable():
-        source = io.BytesIO(source.read())
+        source = spooled(source)
     size = source.seek(0, os.SEEK_END)
     source.seek(0)
     return source, size

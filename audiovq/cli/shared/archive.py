@@ -62,6 +62,7 @@ def encode_entries(
     segments: Path | None,
     allow_short: bool = False,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     debug: bool,
 ) -> None:
@@ -71,10 +72,13 @@ def encode_entries(
     if out is None:
         folder = _output_folder(target)
         jobs = ((entry, _file_of(entry.id, folder, ".codes")) for entry in entries)
+        jobs = (job for job in jobs if not (skip_existing and job[1].is_file()))
         seen = _Counted(jobs)
         failed = process_jobs(seen, _encode_to_file(encode, force), total=total, threads=1, quiet=quiet, debug=debug)
         exit_if_failed(failed, seen.count, "utterances")
         return
+    if skip_existing:
+        raise click.UsageError("--skip-existing is for files; an archive is written as a whole")
     from audiovq.bitstream.archive import CodesArchiveWriter
     from audiovq.codec.files import FileReport
 
@@ -106,13 +110,14 @@ def decode_entries(
     *,
     threads: Callable[[EncodedAudio], int],
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     debug: bool,
 ) -> None:
     """Decode utterances to files of a folder, and list them in a wav.scp there."""
     folder = _output_folder(target)
     scp = folder / "wav.scp"
-    if scp.exists() and not force:
+    if scp.exists() and not (force or skip_existing):
         raise OutputError(f"{scp}: exists already; use --force to overwrite it")
     first = next(codes, None)
     if first is None:
@@ -124,8 +129,15 @@ def decode_entries(
         done[entry.id] = str(path)
         return report
 
-    jobs = ((Entry(u, encoded), _file_of(u, folder, ".wav")) for u, encoded in itertools.chain([first], codes))
-    seen = _Counted(jobs)
+    def jobs() -> Iterator[tuple[Entry, Path]]:
+        for utterance, encoded in itertools.chain([first], codes):
+            path = _file_of(utterance, folder, ".wav")
+            if skip_existing and path.is_file():
+                done[utterance] = str(path)
+            else:
+                yield Entry(utterance, encoded), path
+
+    seen = _Counted(jobs())
     failed = process_jobs(seen, work, total=None, threads=threads(first[1]), quiet=quiet, debug=debug)
     if done:
         write_table(scp, done)

@@ -9,13 +9,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from audiovq.data.files import check_target
 from audiovq.data.kaldi.streams import NO_PIPES
 
 if TYPE_CHECKING:
     from audiovq.codec import Codec
 
+THREADS = click.IntRange(1, 1024)
 F = TypeVar("F", bound=Callable[..., Any])
 PRECISIONS = ("fp32", "bf16", "int8")  # those of audiovq.audio.wavenet_sampler, which is slow to import
+
+
+class Output(click.Path):
+    """A file to be written at the end: whether that can be is seen before the work."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        check_target(path, force=True)
+        return path
 
 
 class Bitrate(click.ParamType):
@@ -41,7 +55,7 @@ def work_options(command: F) -> F:
         click.option("--force", "-f", is_flag=True, help="Overwrite existing files."),
         click.option(
             "--threads",
-            type=click.IntRange(min=1),
+            type=THREADS,
             help="CPU threads; torch's choice if not given. A folder is decoded by a WaveNet in so many files at once,"
             " on all cores if not given.",
         ),
@@ -49,6 +63,13 @@ def work_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def skip_option(command: F) -> F:
+    """--skip-existing."""
+    return click.option("--skip-existing", is_flag=True, help="Leave out what is there already: go on after a stop.")(
+        command
+    )
 
 
 def encode_options(command: F) -> F:

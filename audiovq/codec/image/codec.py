@@ -20,7 +20,14 @@ from torch import Tensor
 
 from audiovq.bitstream import CodesReader, ImageHeader, as_image, packet_frames, write_codes
 from audiovq.codec.image.strips import STRIP_PIXELS, decode_strips, encode_strips
-from audiovq.codec.loading import as_released, check_fingerprint, model_at_hand, name_for_files, pick_device
+from audiovq.codec.loading import (
+    as_released,
+    check_fingerprint,
+    check_trained,
+    model_at_hand,
+    name_for_files,
+    pick_device,
+)
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError
 from audiovq.image import ImageVQVAE, image_model_from
 from audiovq.modelfolder import StoredModel, read_model
@@ -74,6 +81,7 @@ class ImageCodec:
         model = image_model_from(stored)
         if not isinstance(model, ImageVQVAE):
             raise BadModelError(f"{name}: is a {type(model).__name__}, which has no codes; name a VQ-VAE")
+        check_trained(model, name)
         return cls(model.to(device), name_for_files(name), stored.codes_fingerprint)
 
     @classmethod

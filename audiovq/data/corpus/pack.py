@@ -32,7 +32,7 @@ from audiovq.data.audio import mixdown_remark, resample, to_int16
 from audiovq.data.corpus.base import MIN_SECONDS, Corpus
 from audiovq.data.corpus.packed import VERSION, PackedCorpus, PackWriter, read_index, remove_notes
 from audiovq.data.corpus.trim import TRIM_MARGIN, trim_range
-from audiovq.data.files import replace_folder
+from audiovq.data.files import naming_output, replace_folder
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError, OutputError
@@ -103,7 +103,7 @@ def pack(
         allow_short=allow_short,
     )
     try:
-        with writer:
+        with naming_output(out_dir), writer:
             _fill(writer, prepare, utterances, nj, out_dir.name)
             try:
                 writer.finish({"input_hash": input_hash, **options})

@@ -251,3 +251,15 @@ def test_files_are_whole_and_not_overwritten(codec, tmp_path):
     pixels, num_bytes = reconstruct(codec, picture(9, 9))
     np.testing.assert_array_equal(pixels, codec.decompress(data))
     assert num_bytes == len(data)
+
+
+@pytest.mark.parametrize("size", [(3, 700), (37, 150), (64, 61)])
+def test_strips_of_rows_and_columns_are_the_whole(size, monkeypatch):
+    codec = make_codec()
+    picture = np.random.default_rng(0).integers(0, 256, (3, *size), np.uint8)
+    whole = codec.encode(picture)
+    pixels = codec.decode(whole)
+    monkeypatch.setattr("audiovq.codec.image.strips.STRIP_WIDTH", 40)
+    monkeypatch.setattr("audiovq.codec.image.strips.STRIP_PIXELS", 800)
+    np.testing.assert_array_equal(codec.encode(picture).codes, whole.codes)
+    assert np.abs(codec.decode(whole).astype(int) - pixels).max() <= 1

@@ -372,3 +372,13 @@ def test_odd_utterances_are_named_by_pack_and_by_validation(tmp_path: Path):
     said = [str(w.message) for w in told]
     assert all(any(f": {name} " in line and word in line for line in said) for name, word in words.items())
     assert len(said) == len(words)
+
+
+def test_a_full_disk_is_named_with_the_pack(make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("audiovq.data.corpus.packed.PackWriter._sync", full)
+    with pytest.raises(OutputError, match=r"pack: can't be written \(No space left on device\)"):
+        pack(make_data({"a-1": 16000}), tmp_path / "pack", 16000)
+    assert list(tmp_path.glob("*pack*")) == []
