@@ -7,13 +7,13 @@ A table is read together with a list of its mistakes by line: a validator prints
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from audiovq.data.files import atomic_output
+from audiovq.data.standard import standard_input
 from audiovq.errors import BadDataError
 
 UNSORTED = "; sort the file with LC_ALL=C sort"  # how the problem of an order ends
@@ -76,7 +76,7 @@ def read_pairs(
         split, strict: as in `parse_table`.
     """
     try:
-        name, data = ("<stdin>", sys.stdin.buffer.read()) if str(path) == "-" else (path, Path(path).read_bytes())
+        name, data = ("<stdin>", standard_input().read()) if str(path) == "-" else (path, Path(path).read_bytes())
     except OSError as error:
         raise BadDataError(f"{path}: can't be read ({error.strerror}); give lines of {columns}") from None
     return pairs_of(name, data, columns, split=split, strict=strict)

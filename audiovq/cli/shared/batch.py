@@ -15,8 +15,8 @@ import click
 
 from audiovq.cli.shared.progress import Progress, TreeBar, file_bar
 from audiovq.cli.shared.report import Report, error_line, file_line, show_notices
-from audiovq.cli.shared.system import standard_input, standard_output
 from audiovq.data.files import refuse_input
+from audiovq.data.standard import standard_input, standard_output
 from audiovq.data.walk import walk
 from audiovq.errors import AudioVQError, BadAudioError, BadCodesError, BadDataError, OutputError
 

@@ -10,9 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, BinaryIO
-
-from audiovq.errors import BadDataError, OutputError
+from typing import Any
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -68,22 +66,6 @@ def lasting_streams() -> Iterator[None]:
         yield
     finally:
         sys.stderr = before
-
-
-def standard_input() -> BinaryIO:
-    """BadDataError if it is closed."""
-    if sys.stdin is None:
-        raise BadDataError("standard input is closed; name a file")
-    return sys.stdin.buffer
-
-
-def standard_output() -> BinaryIO:
-    """A buffered file, which takes all it is given; OutputError if it is closed."""
-    if sys.stdout is None:
-        raise OutputError("standard output is closed; name a file")
-    if isinstance(sys.stdout.buffer, io.RawIOBase):  # python -u: it may take less than it is given
-        return os.fdopen(sys.stdout.fileno(), "wb", closefd=False)
-    return sys.stdout.buffer
 
 
 class _Lasting:

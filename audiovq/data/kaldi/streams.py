@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
 from audiovq.data.files import atomic_output
+from audiovq.data.standard import standard_input, standard_output
 from audiovq.errors import BadAudioError, BadDataError, OutputError
 
 NO_PIPES = "AUDIOVQ_NO_PIPES"
@@ -51,7 +51,7 @@ def run_pipe(name: str) -> bytes:
 def open_input(name: str) -> Iterator[io.BufferedReader]:
     """Open a name that the user gave. Raises BadDataError if it can't be opened, or if a command fails."""
     if name == "-":
-        raw = sys.stdin.buffer
+        raw = standard_input()
         yield raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[arg-type]
     elif is_pipe(name):
         command = _command(name)
@@ -77,8 +77,9 @@ def open_input(name: str) -> Iterator[io.BufferedReader]:
 def open_output(name: str, *, force: bool = False) -> Iterator[BinaryIO]:
     """Open a name to write to: a file appears whole at the end. Raises OutputError, also for a command that fails."""
     if name == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        file = standard_output()
+        yield file
+        file.flush()
     elif name.startswith("|"):
         command = name[1:].strip()
         with subprocess.Popen([*_SHELL, command], stdin=subprocess.PIPE) as process:
