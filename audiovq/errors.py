@@ -31,3 +31,7 @@ class BadDataError(AudioVQError):
 
 class OutputError(AudioVQError):
     """An output can't be written: it exists already (and no force was asked), or its place is not writable."""
+
+
+class TrainingError(AudioVQError):
+    """A training can't go on, as what it computes is not finite any more."""

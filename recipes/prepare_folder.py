@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,15 +29,15 @@ from corpus_preparation import (
     read_text,
     refuse_writing_into,
     run_program,
+    warn,
     words,
     write_split,
 )
 
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.data.walk import AUDIO_SUFFIXES, walk
 from audiovq.errors import BadDataError
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64")
 
 
 def prepare(
@@ -59,27 +58,18 @@ def prepare(
     if not root.is_dir():
         raise BadDataError(f"{root}: no such folder; --db-root must hold audio files")
     refuse_writing_into(root, data_dir)
-    files, others = list_audio(root)
-    print(f"{root}: {len(files)} audio files found")
-    print_some("files that are no audio, by kind", [f"{suffix or 'none'}:{n}" for suffix, n in sorted(others.items())])
+    tree = walk(root, AUDIO_SUFFIXES)
+    print(f"{root}: {len(tree.files)} audio files found")
+    print_some(
+        "files that are no audio, by kind", [f"{suffix or 'none'}:{n}" for suffix, n in sorted(tree.left_out.items())]
+    )
+    files = tree.files if allow_partial else tree.checked()
+    for problem in tree.problems:
+        warn(f"left out {problem}")
     utterances = [_utterance(root, file, speaker_folder) for file in files]
     _refuse_clashes(utterances)
     split = _split(ids_by_speaker(utterances), dev_speakers, eval_speakers)
     return write_split(data_dir, split, utterances, {}, trim_db=trim_db, allow_partial=allow_partial)
-
-
-def list_audio(root: Path) -> tuple[list[Path], Counter[str]]:
-    """The audio files below `root` by their suffixes, in order, and how many others of each suffix; not hidden ones."""
-    files, others = [], Counter[str]()
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in names:
-            suffix = Path(name).suffix.lower()
-            if suffix in SUFFIXES and not name.startswith("."):
-                files.append(Path(folder, name))
-            elif not name.startswith("."):
-                others[suffix] += 1
-    return sorted(files, key=os.fsencode), others
 
 
 def _utterance(root: Path, file: Path, speaker_folder: int) -> Utterance:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from audiovq.audio.pitch import FRAMES_PER_SECOND
-from audiovq.config import Config
+from audiovq.config import CodebookSize, Config, Count, Layers, Width
 from audiovq.quantize.config import QuantizerConfig, groups_and_levels
 
 
@@ -16,10 +16,10 @@ class WaveformEncoderConfig(Config):
     """Strided convolutions on raw samples; the defaults are the paper's (hop 64)."""
 
     kind: Literal["waveform"]
-    channels: int = 256
-    strides: list[int] = [2, 2, 2, 2, 2, 2]
-    kernel_size: int = 4
-    dilations: list[int] = [1, 3]
+    channels: Width = 256
+    strides: list[Width] = Field([2, 2, 2, 2, 2, 2], min_length=1, max_length=16)
+    kernel_size: Width = 4
+    dilations: list[Width] = Field([1, 3], max_length=256)
 
     @property
     def hop_length(self) -> int:
@@ -34,30 +34,30 @@ class LogMelEncoderConfig(Config):
     """Log-mel bands and ConvNeXt blocks; lengths in samples, lookahead in code frames."""
 
     kind: Literal["log-mel"]
-    hop_length: int = 320
-    num_mels: int = 80
-    window_length: int = 512
-    mel_frames_per_code: int = 2
-    channels: int = 256
-    depth: int = 3
-    kernel_size: int = 7
-    expansion: int = 3
-    lookahead: int = 0
+    hop_length: Width = 320
+    num_mels: int = Field(80, ge=1, le=1024)
+    window_length: Width = 512
+    mel_frames_per_code: Width = 2
+    channels: Width = 256
+    depth: Layers = 3
+    kernel_size: Width = 7
+    expansion: Width = 3
+    lookahead: Layers = 0
 
 
 class MuLawConfig(Config):
     """Softmax over mu-law classes."""
 
     kind: Literal["mu-law"]
-    levels: int = 256
+    levels: CodebookSize = 256
 
 
 class LogisticMixtureConfig(Config):
     """Mixture of discretized logistics."""
 
     kind: Literal["logistic-mixture"]
-    mixtures: int = 10
-    sample_bits: int = 16
+    mixtures: Count = 10
+    sample_bits: int = Field(16, ge=2, le=24)
 
 
 SampleLikelihoodConfig = Annotated[MuLawConfig | LogisticMixtureConfig, Field(discriminator="kind")]
@@ -68,45 +68,45 @@ class WaveNetDecoderConfig(Config):
 
     kind: Literal["wavenet"]
     likelihood: SampleLikelihoodConfig = MuLawConfig(kind="mu-law")
-    channels: int = 64
-    gate_channels: int = 64
-    skip_channels: int = 128
-    kernel_size: int = 2
-    cycles: int = 2
-    layers_per_cycle: int = 10
-    condition_channels: int = 64
+    channels: Width = 64
+    gate_channels: Width = 64
+    skip_channels: Width = 128
+    kernel_size: Width = 2
+    cycles: Count = 2
+    layers_per_cycle: int = Field(10, ge=1, le=16)
+    condition_channels: Width = 64
 
 
 class FrameDecoderConfig(Config):
     """Feed-forward decoder with an inverse-STFT head; lookahead in code frames, window in samples."""
 
     kind: Literal["frame"]
-    channels: int = 288
-    depth: int = 4
-    upsample: int = 2
-    fine_channels: int = 256
-    fine_depth: int = 3
-    window_length: int = 640
-    kernel_size: int = 7
-    expansion: int = 3
-    lookahead: int = 1
+    channels: Width = 288
+    depth: Layers = 4
+    upsample: Width = 2
+    fine_channels: Width = 256
+    fine_depth: Layers = 3
+    window_length: Width = 640
+    kernel_size: Width = 7
+    expansion: Width = 3
+    lookahead: Layers = 1
 
 
 class SourceDecoderConfig(Config):
     """Feed-forward decoder of pulses and noise; lookaheads in code and fine frames, window in samples."""
 
     kind: Literal["source"]
-    channels: int = 288
-    depth: int = 4
-    upsample: int = 2
-    fine_channels: int = 256
-    fine_depth: int = 3
-    spectra_per_frame: int = 2
-    window_length: int = 320
-    kernel_size: int = 7
-    expansion: int = 3
-    lookahead: int = 1
-    fine_lookahead: int = 0
+    channels: Width = 288
+    depth: Layers = 4
+    upsample: Width = 2
+    fine_channels: Width = 256
+    fine_depth: Layers = 3
+    spectra_per_frame: Width = 2
+    window_length: Width = 320
+    kernel_size: Width = 7
+    expansion: Width = 3
+    lookahead: Layers = 1
+    fine_lookahead: Layers = 0
     phase: Literal["zero", "minimum"] = "zero"
     sharpening: float = Field(0.0, ge=0, le=2)
 
@@ -128,13 +128,13 @@ class AudioModelConfig(Config):
         default_num_quantizers: levels that `encode` uses if not told; None for all.
     """
 
-    sample_rate: int
-    latent_dim: int = 64
+    sample_rate: int = Field(ge=1, le=768_000)
+    latent_dim: Width = 64
     encoder: EncoderConfig
     quantizer: QuantizerConfig
-    decoders: dict[str, DecoderConfig]
+    decoders: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")], DecoderConfig]
     speakers: list[str] = []
-    speaker_dim: int = 0
+    speaker_dim: int = Field(0, ge=0, le=2**14)
     default_num_quantizers: int | None = None
 
     @model_validator(mode="after")
@@ -149,6 +149,8 @@ class AudioModelConfig(Config):
                 and self.encoder.hop_length * FRAMES_PER_SECOND != part.upsample * self.sample_rate
             ):
                 raise ValueError(f"decoders.{name}: upsample must give fine frames of 10 ms, as pitch is tracked in")
+        if self.encoder.hop_length >= 2**16:
+            raise ValueError("encoder: its hop must be below 2**16 samples, as in .codes files")
         groups, levels = groups_and_levels(self.quantizer, self.latent_dim)
         if self.default_num_quantizers is not None and not groups <= self.default_num_quantizers <= levels:
             most = f"num_quantizers = {levels}" if groups == 1 else f"groups * num_quantizers = {levels}"

@@ -16,7 +16,7 @@ from audiovq.audio.excitation import Place
 from audiovq.audio.wavenet_decoder import WaveNetDecoder
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
 from audiovq.errors import BadModelError, ConfigError
-from audiovq.modelfolder import StoredModel, fill_model, read_model, validate_config, write_model
+from audiovq.modelfolder import StoredModel, build_filled, read_model, validate_config, write_model
 from audiovq.quantize import Quantizer, num_weights
 from audiovq.quantize.build import build_quantizer
 
@@ -182,7 +182,7 @@ class AudioVQVAE(nn.Module):
         """
         module, sampler = self.decoder(decoder), self.sampler(decoder, precision)
         if codes.shape[-1] == 0:
-            return torch.zeros(len(codes), 1, 0)
+            return torch.zeros(len(codes), 1, 0, dtype=torch.float32)
         z_q = self.quantizer.decode(codes)
         vector = self.speaker_vector(speaker)
         if sampler is not None:
@@ -226,9 +226,8 @@ class AudioVQVAE(nn.Module):
         """The same of a folder that was read already."""
         if stored.is_image:
             raise BadModelError(f"{stored.folder}: is a model of images; those are for audiovq image and ImageCodec")
-        model = cls.from_config(validate_config(AudioModelConfig, stored))
-        fill_model(model, stored)
-        return model.eval()
+        config = validate_config(AudioModelConfig, stored)
+        return build_filled(lambda: cls.from_config(config), stored)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` (float16, without state that only training needs)."""

@@ -191,7 +191,7 @@ def minimum_phase(log_magnitude: Tensor) -> Tensor:
     By the cepstrum, folded to its causal half (Oppenheim and Schafer).
     """
     size = 2 * (log_magnitude.shape[-1] - 1)
-    fold = torch.zeros(size, device=log_magnitude.device)
+    fold = log_magnitude.new_zeros(size)
     fold[0] = fold[size // 2] = 1
     fold[1 : size // 2] = 2
     spectrum = torch.fft.rfft(torch.fft.irfft(log_magnitude, size) * fold)

@@ -8,6 +8,7 @@ docs/data.md describes the format.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +28,7 @@ from audiovq.data.kaldi.archives import (
     read_scp,
     read_value,
 )
+from audiovq.data.kaldi.streams import is_stream
 from audiovq.errors import BadAudioError, BadCodesError, BadDataError
 
 FORMAT, VERSION = "audiovq-codes-archive", 1
@@ -37,7 +39,7 @@ _OWN = ("sample_rate", "num_samples", "gain_db", "speaker")  # of each utterance
 class CodesArchiveWriter:
     """Writes codes of one model as an archive, with its JSON file and, if asked for, an scp file.
 
-    They appear together at the end. Standard output takes the archive alone.
+    They appear together at the end. Standard output, and a command, take the archive alone.
     """
 
     def __init__(self, specifier: Specifier, *, force: bool = False):
@@ -51,7 +53,8 @@ class CodesArchiveWriter:
         ark = self._archive.specifier.ark
         with ExitStack() as stack:
             stack.enter_context(self._archive)
-            self._json = stack.enter_context(atomic_output(f"{ark}.json", force=self._force)) if ark != "-" else None
+            beside = None if ark is None or is_stream(ark) else atomic_output(f"{ark}.json", force=self._force)
+            self._json = stack.enter_context(beside) if beside else None
             self._stack = stack.pop_all()
         return self
 
@@ -106,16 +109,23 @@ def read_codes_archive(specifier: Specifier) -> Iterator[ArchivedCodes]:
         BadCodesError: not codes, or not those that the JSON file tells of, or a JSON file of another version.
     """
     known: dict[str, dict[str, Any] | None] = {}
+    seen: set[str] = set()
     for key, ark, value in _values(specifier):
         place = f"{ark}: {key}"
         codes = _as_codes(value, place)
         if ark not in known:
-            known[ark] = None if ark == "-" else _read_json(ark)
+            known[ark] = None if is_stream(ark) else _read_json(ark)
         facts, header = known[ark], None
         if facts is not None:
             header = _header(facts, key, f"{ark}.json")
             check_archived(codes, header, place)
+        seen.add(key)
         yield ArchivedCodes(key, ark, place, header, codes)
+    facts = known.get(specifier.ark or "")  # a whole archive, not the places that an scp file chooses
+    missing = [] if facts is None else [key for key in facts["utterances"] if key not in seen]
+    if missing:
+        what = f"ends after {len(seen)} of {len(seen) + len(missing)} utterances"
+        raise BadCodesError(f"{specifier.ark}: {what}, {missing[0]} is the first that lacks; make the archive again")
 
 
 def _values(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
@@ -130,9 +140,16 @@ def _values(specifier: Specifier) -> Iterator[tuple[str, str, Any]]:
         if place is None:
             raise BadDataError(f"{specifier.scp}:{row.line}: '{row.value}' is no place in an archive (codes.ark:12)")
         ark, offset = place
-        with open_archive(ark) as file:
-            file.seek(offset)
-            yield key, ark, read_value(file, f"{specifier.scp}:{row.line}: {key}")
+        try:
+            with open_archive(ark) as file:
+                file.seek(offset)
+                value = read_value(file, f"{specifier.scp}:{row.line}: {key}")
+        except BadDataError as error:
+            if not specifier.permissive:
+                raise
+            warnings.warn(f"{error}; left out", stacklevel=2)
+            continue
+        yield key, ark, value
 
 
 def _as_codes(value: Any, name: str) -> NDArray[np.int64]:

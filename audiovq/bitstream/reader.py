@@ -129,6 +129,15 @@ class CodesReader:
             position += codes.shape[2]
         return np.concatenate(parts, axis=2)
 
+    def check_reach(self, stop_frame: int) -> None:
+        """BadCodesError if a seekable source is too short to hold the frames before `stop_frame`, as its header says.
+
+        To be asked before memory is allocated for what they will become.
+        """
+        stop_frame = stop_frame if self.num_frames is None else min(stop_frame, self.num_frames)
+        if stop_frame > 0 and self._source.seekable:
+            self._go_to((stop_frame - 1) // self.header.frames_per_packet)
+
     def verify(self) -> list[DamagedPacket]:
         """Reads every packet and returns the damaged ones; an empty list: the file is as it was written.
 

@@ -15,8 +15,10 @@ import numpy as np
 from audiovq.bitstream.header import Header, crc_of
 from audiovq.bitstream.media import AudioHeader
 from audiovq.bitstream.packet import encode_end, encode_packet
-from audiovq.data.files import open_output
+from audiovq.data.files import open_output, write_all
 from audiovq.errors import BadCodesError
+
+_PACKETS = 64  # written at once
 
 
 class CodesWriter:
@@ -124,12 +126,7 @@ class CodesWriter:
         self._packets += 1
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = self._file.write(view)  # a raw file may take less than it is given
-            if written is None:
-                raise BlockingIOError("the output is non-blocking and full; write .codes to a blocking file")
-            view = view[written:]
+        write_all(self._file, data)
         self.num_bytes += len(data)
 
 
@@ -148,6 +145,8 @@ def write_codes(
         BadCodesError: see `CodesWriter`.
         OutputError: the path exists, or its folder is not writable.
     """
+    step = _PACKETS * header.frames_per_packet
     with open_output(target, force=force) as file, CodesWriter(file, header) as writer:
-        writer.write(codes)
+        for start in range(0, max(1, codes.shape[-1]), step):  # not one copy of all
+            writer.write(codes[..., start : start + step])
     return writer.num_bytes

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.encode import AUDIO_SUFFIXES
 from audiovq.cli.shared.batch import File, process
+from audiovq.cli.shared.options import allow_short as allow_short_option
 from audiovq.cli.shared.options import (
     decode_options,
     decoding_threads,
     encode_options,
     refuse_both_rates,
     set_threads,
+    skip_option,
     work_options,
 )
 from audiovq.cli.shared.progress import Progress, in_samples
 from audiovq.cli.shared.report import show_notices
+from audiovq.data.files import check_target
+from audiovq.data.walk import AUDIO_SUFFIXES
 from audiovq.errors import BadModelError
 
 if TYPE_CHECKING:
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 @click.option("--model", default="speech-16k", show_default=True, help="A bundled name, a model folder or a hub id.")
 @encode_options
 @decode_options
+@allow_short_option
+@skip_option
 @work_options
 @click.pass_context
 def convert(
@@ -43,9 +49,11 @@ def convert(
     bitrate: float | None,
     num_quantizers: int | None,
     normalize: bool,
+    allow_short: bool,
     device: str,
     threads: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     **decoding: Any,
 ) -> None:
@@ -53,6 +61,8 @@ def convert(
     encoding: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
     refuse_both_rates(encoding)
     from audiovq.codec import Codec, decode_file, encode_file
+    from audiovq.data.audio import check_writable
+    from audiovq.data.audio_reader import open_audio
 
     show_notices(not quiet)
     set_threads(threads)
@@ -62,8 +72,13 @@ def convert(
     codec.check(speaker=speaker, **encoding)  # what is wrong fails once, not for each file
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
+        if isinstance(target, Path):
+            check_target(target, force=force)  # before the work, not after it
+        if isinstance(source, Path):
+            with open_audio(source, allow_short=allow_short) as sound:
+                check_writable(target, sound.channels, sound.num_samples or 1, sound.rate)
         codes = io.BytesIO()
-        encode_file(codec, source, codes, speaker=speaker, **encoding)
+        encode_file(codec, source, codes, speaker=speaker, allow_short=allow_short, **encoding)
         codes.seek(0)
         in_frames = in_samples(progress, codec.hop_length)
         return decode_file(codec, codes, target, force=force, progress=in_frames, **decoding)
@@ -76,5 +91,6 @@ def convert(
         new_suffix=".wav",
         quiet=quiet,
         debug=ctx.find_root().params["debug"],
+        skip_existing=skip_existing,
         files_at_once=lambda _: decoding_threads(threads, codec, decoding["decoder"]),
     )

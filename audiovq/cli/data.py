@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audiovq.cli.shared.options import THREADS, no_pipes
+from audiovq.cli.shared.options import allow_short as allow_short_option
+
 if TYPE_CHECKING:
     from audiovq.data.kaldi.datadir import DataDir
 
@@ -28,6 +31,7 @@ def data() -> None:
 @click.option("--any-rate", is_flag=True, help="Recordings may have different sample rates.")
 @click.option("--require-text", is_flag=True, help="Every utterance must have a transcript.")
 @click.option("--no-spk-sort", is_flag=True, help="The order of utterances need not be one of speakers (Kaldi's is).")
+@no_pipes
 @click.pass_context
 def validate(
     ctx: click.Context, data_dirs: tuple[Path, ...], audio: bool, any_rate: bool, require_text: bool, no_spk_sort: bool
@@ -54,6 +58,7 @@ def validate(
 @click.argument("data_dir", type=_DIR)
 @click.option("--audio", is_flag=True, help="Also drop utterances whose recording can't be read.")
 @click.option("--require-text", is_flag=True, help="Also drop utterances without a transcript.")
+@no_pipes
 def fix(data_dir: Path, audio: bool, require_text: bool) -> None:
     """Sort the files of DATA_DIR and drop the utterances that are not in every one, or not usable, by name.
 
@@ -88,6 +93,7 @@ def fix(data_dir: Path, audio: bool, require_text: bool) -> None:
 @click.option("--last-per-spk", type=_COUNT, help="The last so many of each speaker.")
 @click.option("--exclude", is_flag=True, help="Keep what is not chosen instead.")
 @click.option("--ignore-missing", is_flag=True, help="Go on if a list names what DATA_DIR does not have.")
+@no_pipes
 @_force
 def subset(
     data_dir: Path,
@@ -187,7 +193,7 @@ def combine(out_dir: Path, data_dirs: tuple[Path, ...], force: bool) -> None:
 @click.argument("data_dir", type=_DIR)
 @click.argument("out_dir", type=_DIR)
 @click.option("--sample-rate", type=_COUNT, required=True, help="Rate to resample to, in Hz.")
-@click.option("--nj", type=_COUNT, default=1, show_default=True, help="Parallel processes.")
+@click.option("--nj", type=THREADS, default=1, show_default=True, help="Parallel processes.")
 @click.option(
     "--trim-db", type=click.FloatRange(min=0, min_open=True), help="Cut silence at both ends, so far under the loudest."
 )
@@ -196,6 +202,8 @@ def combine(out_dir: Path, data_dirs: tuple[Path, ...], force: bool) -> None:
 )
 @click.option("--min-seconds", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Drop shorter ones.")
 @click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Drop longer ones.")
+@allow_short_option
+@no_pipes
 def pack(
     data_dir: Path,
     out_dir: Path,
@@ -205,6 +213,7 @@ def pack(
     trim_margin: float,
     min_seconds: float,
     max_seconds: float | None,
+    allow_short: bool,
 ) -> None:
     """Resample, mix down and trim the utterances of DATA_DIR into 16-bit shards in OUT_DIR.
 
@@ -222,6 +231,7 @@ def pack(
         trim_margin=trim_margin,
         min_seconds=min_seconds,
         max_seconds=max_seconds,
+        allow_short=allow_short,
     )
     for utterance, reason in corpus.dropped.items():
         click.echo(f"dropped {utterance}: {reason}", err=True)

@@ -10,7 +10,7 @@ import click
 
 from audiovq.cli.shared.archive import decode_entries, read_map, specifier
 from audiovq.cli.shared.batch import File, process
-from audiovq.cli.shared.options import decode_options, decoding_threads, set_threads, work_options
+from audiovq.cli.shared.options import decode_options, decoding_threads, set_threads, skip_option, work_options
 from audiovq.cli.shared.progress import Progress, in_samples
 from audiovq.cli.shared.report import show_notices
 from audiovq.errors import AudioVQError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Begin at this second.")
 @click.option("--duration", type=click.FloatRange(min=0), help="Decode so many seconds; to the end if not given.")
 @click.option("--conceal", is_flag=True, help="Silence instead of an error where a packet is damaged.")
+@skip_option
 @work_options
 @click.pass_context
 def decode(
@@ -43,6 +44,7 @@ def decode(
     device: str,
     threads: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     **decoding: Any,
 ) -> None:
@@ -64,7 +66,7 @@ def decode(
     show_notices(not quiet)
     set_threads(threads)
     work = _Decoding(model, device, threads, conceal, force, decoding)
-    shown: dict[str, Any] = {"quiet": quiet, "debug": ctx.find_root().params["debug"]}
+    shown: dict[str, Any] = {"quiet": quiet, "debug": ctx.find_root().params["debug"], "skip_existing": skip_existing}
     if entries is None:
         at_once = work.files_at_once
         process(source, target, work.file, suffixes=(".codes",), new_suffix=".wav", files_at_once=at_once, **shown)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.options import THREADS, set_threads
 
 
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="audiovq-demo", show_default=True)
 @click.option("--model", default="speech-16k", show_default=True, help="A bundled name, a model folder or a hub id.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; torch's choice if not given.")
+@click.option("--threads", type=THREADS, help="CPU threads; torch's choice if not given.")
 def demo(out: Path, model: str, device: str, threads: int | None) -> None:
     """Encode the packaged sample, decode it, and print sizes, bitrate and speeds.
 

@@ -9,17 +9,20 @@ import click
 
 from audiovq.cli.shared.archive import Sound, encode_entries, read_map, specifier
 from audiovq.cli.shared.batch import File, process
-from audiovq.cli.shared.options import encode_options, kaldi_options, refuse_both_rates, set_threads, work_options
+from audiovq.cli.shared.options import allow_short as allow_short_option
+from audiovq.cli.shared.options import (
+    encode_options,
+    kaldi_options,
+    refuse_both_rates,
+    set_threads,
+    skip_option,
+    work_options,
+)
 from audiovq.cli.shared.progress import Progress, in_samples
+from audiovq.data.walk import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
     from audiovq.codec import EncodedAudio, FileReport
-
-# What libsndfile reads, of which files in a tree are taken by their names. A single file may have any name.
-AUDIO_SUFFIXES = (
-    *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"),
-    *(".rf64", ".snd", ".sph", ".w64", ".wav"),
-)
 
 
 @click.command()
@@ -29,6 +32,8 @@ AUDIO_SUFFIXES = (
 @encode_options
 @click.option("--speaker", help="Name of the model's speaker who is heard: the voice in which decode speaks.")
 @kaldi_options
+@allow_short_option
+@skip_option
 @work_options
 @click.pass_context
 def encode(
@@ -38,9 +43,11 @@ def encode(
     model: str,
     segments: Path | None,
     utt2spk: Path | None,
+    allow_short: bool,
     device: str,
     threads: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     **encoding: Any,
 ) -> None:
@@ -50,7 +57,7 @@ def encode(
     directory OUT), or - for standard input. OUT may be - for standard output.
 
     As in Kaldi, IN may be scp:wav.scp (files, commands ending in |, or places in archives) or ark:wav.ark, and OUT
-    ark:codes.ark, ark,scp:codes.ark,codes.scp, ark:- or a directory for a file of each utterance.
+    ark:codes.ark, ark,scp:codes.ark,codes.scp, ark:-, 'ark:| COMMAND' or a directory for a file of each utterance.
     """
     refuse_both_rates(encoding)
     entries, archive = specifier(source), specifier(target)
@@ -65,7 +72,7 @@ def encode(
 
     def work(source: File, target: File, progress: Progress) -> FileReport:
         in_frames = in_samples(progress, codec.hop_length)
-        return encode_file(codec, source, target, force=force, progress=in_frames, **encoding)
+        return encode_file(codec, source, target, force=force, allow_short=allow_short, progress=in_frames, **encoding)
 
     debug = ctx.find_root().params["debug"]
     if entries is not None:
@@ -74,8 +81,18 @@ def encode(
         def encode_entry(utterance: str, sound: Sound, progress: Progress) -> EncodedAudio:
             in_frames = in_samples(progress, codec.hop_length)
             voice = {"speaker": speakers.get(utterance, encoding["speaker"])}
-            return codec.encode(*sound, progress=in_frames, **(encoding | voice))
+            return codec.encode(*sound, name=utterance, progress=in_frames, **(encoding | voice))
 
-        encode_entries(entries, target, encode_entry, segments=segments, force=force, quiet=quiet, debug=debug)
+        how = {"force": force, "skip_existing": skip_existing, "quiet": quiet, "debug": debug}
+        encode_entries(entries, target, encode_entry, segments=segments, allow_short=allow_short, **how)
         return
-    process(source, target, work, suffixes=AUDIO_SUFFIXES, new_suffix=".codes", quiet=quiet, debug=debug)
+    process(
+        source,
+        target,
+        work,
+        suffixes=AUDIO_SUFFIXES,
+        new_suffix=".codes",
+        quiet=quiet,
+        debug=debug,
+        skip_existing=skip_existing,
+    )

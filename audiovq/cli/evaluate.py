@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.shared.options import Bitrate, set_threads
+from audiovq.cli.shared.options import THREADS, Bitrate, Output, no_pipes, set_threads
 from audiovq.cli.shared.progress import step_bar
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from audiovq.evaluate.tally import Tally
     from audiovq.metrics.speech import Metric
 
-OUTPUT = click.Path(dir_okay=False, path_type=Path)
+OUTPUT = Output()
 
 
 @click.group()
@@ -58,7 +58,8 @@ def evaluate() -> None:
 @click.option("--json", "json_path", type=OUTPUT, help="Write everything as JSON.")
 @click.option("--tsv", "tsv_path", type=OUTPUT, help="Write the scores of every file.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; torch's choice if not given.")
+@click.option("--threads", type=THREADS, help="CPU threads; torch's choice if not given.")
+@no_pipes
 def codec(
     data_dir: Path,
     model: str,
@@ -156,7 +157,7 @@ def _write(path: Path | None, text: str) -> None:
 )
 @click.option("--decoder", help="One of the model's WaveNet decoders; the first if not given.")
 @click.option("--json", "json_path", type=OUTPUT, help="Write everything as JSON.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; torch's choice if not given.")
+@click.option("--threads", type=THREADS, help="CPU threads; torch's choice if not given.")
 def likelihood(
     model: str, pack_dir: Path, codes: tuple[str, ...], decoder: str | None, json_path: Path | None, threads: int | None
 ) -> None:

@@ -46,7 +46,7 @@ def verify(file: str) -> None:
 def _describe(what: str) -> dict[str, Any]:
     from audiovq.cli.models import describe_model
 
-    if what == "-" or Path(what).is_file():
+    if what == "-" or (Path(what).exists() and not Path(what).is_dir()):
         with CodesReader(input_file(what)) as reader:
             return reader.describe()
     if what.endswith(".codes"):

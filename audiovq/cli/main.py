@@ -8,12 +8,14 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
+import signal
 from typing import Any
 
 import click
 
 from audiovq import __version__
 from audiovq.cli.shared.report import error_line, show_notices, show_own_warnings_only
+from audiovq.cli.shared.system import EndedBySignalError, ends_by_signals, lasting_streams
 
 # name: (module, attribute, help line). The help stands here so that listing the commands imports none of them.
 COMMANDS = {
@@ -35,8 +37,13 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """A click group that imports a command on its first use and turns errors into one line on stderr.
 
-    Exit codes: 0 done, 1 the work failed, 2 wrong usage (by click), 130 interrupted.
+    Exit codes: 0 done, 1 the work failed, 2 wrong usage (by click), 128 + N ended by signal N (130: interrupted);
+    75 a signal stopped a training, which is saved and goes on with the same command.
     """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with lasting_streams(), ends_by_signals():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, (module, _, _) in COMMANDS.items() if importlib.util.find_spec(module)]
@@ -55,9 +62,12 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except EndedBySignalError as error:
+            click.echo(f"audiovq: ended by {signal.Signals(error.number).name}", err=True)
+            ctx.exit(128 + error.number)
+        except KeyboardInterrupt as stop:
             click.echo("audiovq: interrupted", err=True)
-            ctx.exit(130)
+            ctx.exit(getattr(stop, "exit_code", 130))
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,25 +11,46 @@ from torch import Tensor
 
 from audiovq.audio import AudioVQVAE, SourceDecoder
 from audiovq.bitstream import AudioHeader
+from audiovq.data.audio import level_remark
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
 
 MAX_PITCH_SHIFT = 24.0  # semitones
 MAX_RATE = 768_000  # Hz; no recording has more, and a forged header could ask for any amount of memory
 
 
-def checked_waveform(waveform: Tensor | NDArray[Any], sample_rate: int) -> NDArray[np.float32]:
-    """As float32 `[C, T]`; BadAudioError if it is no waveform, or its rate no rate."""
-    array = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
+def checked_waveform(waveform: Tensor | NDArray[Any], name: str) -> NDArray[np.float32]:
+    """As float32 `[C, T]`, with a warning if it can hardly be meant so; BadAudioError if it is no waveform.
+
+    name: what messages call it.
+    """
+    if isinstance(waveform, Tensor):
+        # numpy has no bfloat16
+        array = (waveform.detach().float() if waveform.is_floating_point() else waveform).cpu().resolve_neg().numpy()
+    else:
+        array = np.asarray(waveform)
     if array.dtype.kind != "f":
-        raise BadAudioError(f"waveform of {array.dtype}; give floats with full scale at 1 (int16: divide by 32768)")
+        raise BadAudioError(f"{name} of {array.dtype}; give floats with full scale at 1 (int16: divide by 32768)")
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or not 1 <= len(array) <= 255:
-        raise BadAudioError(f"waveform of shape {list(array.shape)}; give [channels, samples], 1 to 255 channels")
-    if not np.isfinite(array).all():
-        raise BadAudioError("waveform holds NaN or infinity; replace them (numpy.nan_to_num) first")
-    if not 1 <= sample_rate <= MAX_RATE:
-        raise BadAudioError(f"sample rate {sample_rate} Hz; give 1 to {MAX_RATE} Hz")
-    return np.ascontiguousarray(array, np.float32)
+        raise BadAudioError(f"{name} of shape {list(array.shape)}; give [channels, samples], 1 to 255 channels")
+    with np.errstate(over="ignore"):
+        samples = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(samples).all():
+        raise BadAudioError(f"{name} holds NaN or infinity; replace them (numpy.nan_to_num) first")
+    if remark := level_remark(samples):
+        warnings.warn(f"{name} {remark}", stacklevel=4)
+    return samples
+
+
+def checked_rate(rate: float) -> int:
+    """A rate of whatever type, Hz; BadAudioError if it is none."""
+    try:
+        whole = int(rate) if float(rate).is_integer() else 0
+    except (TypeError, ValueError):
+        whole = 0
+    if not 1 <= whole <= MAX_RATE:
+        raise BadAudioError(f"sample rate {rate} Hz; give a whole number from 1 to {MAX_RATE} Hz")
+    return whole
 
 
 def levels_for(model: AudioVQVAE, bitrates: list[float], bitrate: float | None, num_quantizers: int | None) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -23,12 +23,19 @@ from audiovq.bitstream import AudioHeader, second_of_frames, write_codes
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
-from audiovq.codec.checks import check_header, check_pitch_shift, checked_waveform, levels_for, voice_of
-from audiovq.codec.loading import check_fingerprint, model_at_hand, pick_device
+from audiovq.codec.checks import check_header, check_pitch_shift, checked_rate, checked_waveform, levels_for, voice_of
+from audiovq.codec.loading import (
+    as_released,
+    check_fingerprint,
+    check_trained,
+    model_at_hand,
+    name_for_files,
+    pick_device,
+)
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.part import Part
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
-from audiovq.data.audio import resample
+from audiovq.data.audio import resample, resampled_blocks
 from audiovq.modelfolder import StoredModel, read_model
 
 BLOCK_SECONDS = 20.0
@@ -39,7 +46,7 @@ class Codec:
 
     Args:
         model: an `AudioVQVAE`; it is put into eval mode.
-        name: what `.codes` files will call the model: a bundled name, or its folder.
+        name: what `.codes` files will call the model: a bundled name, a hub id, or the name of its folder.
         fingerprint: SHA-256 of what gives its codes their meaning (`codes_fingerprint`), by which they are known again.
 
     Attributes:
@@ -57,9 +64,18 @@ class Codec:
         self._samplers: dict[tuple[str, str | None], WaveNetSampler | None] = {}
         self._samplers_lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling and copying: samplers are made again where they are wanted."""
+        return {key: value for key, value in self.__dict__.items() if not key.startswith("_samplers")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _samplers={}, _samplers_lock=threading.Lock())
+
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str] = "speech-16k", device: str = "auto") -> Codec:
-        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu or cuda.
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str] = "speech-16k", device: str | torch.device = "auto"
+    ) -> Codec:
+        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu, cuda.
 
         Raises:
             BadModelError: no such model, or a damaged one.
@@ -71,16 +87,18 @@ class Codec:
     @classmethod
     def from_stored(cls, stored: StoredModel, name: str, device: torch.device) -> Codec:
         """The same of a folder that was read already."""
-        return cls(AudioVQVAE.from_stored(stored).to(device), name, stored.codes_fingerprint)
+        model = AudioVQVAE.from_stored(stored)
+        check_trained(model, name)
+        return cls(model.to(device), name_for_files(name), stored.codes_fingerprint)
 
     @classmethod
-    def for_header(cls, header: AudioHeader, device: str = "auto") -> Codec:
-        """The codec that a `.codes` file asks for, if the model it names is bundled or a folder here.
+    def for_header(cls, header: AudioHeader, device: str | torch.device = "auto") -> Codec:
+        """The codec that a `.codes` file asks for, if the model it names is bundled.
 
-        A hub id in it is not followed: nothing is downloaded but by the user's word.
+        A path or a hub id in it is not followed: only the user says what is opened or downloaded.
 
         Raises:
-            BadModelError: the model is not here; load it yourself with `from_pretrained`.
+            BadModelError: it is not; load it yourself with `from_pretrained`.
         """
         return cls.from_pretrained(model_at_hand(header), device)
 
@@ -172,28 +190,30 @@ class Codec:
 
     # Arrays.
 
-    @torch.inference_mode()
+    @as_released
     def encode(
         self,
         waveform: Tensor | NDArray[Any],
-        sample_rate: int,
+        sample_rate: float,
         *,
         bitrate: float | None = None,
         num_quantizers: int | None = None,
         normalize: bool = False,
         speaker: str | None = None,
+        name: str = "waveform",
         progress: Progress | None = None,
     ) -> EncodedAudio:
         """Sound to codes; channels are coded one by one.
 
         Args:
-            waveform: `[C, T]` or `[T]`, floats with full scale at 1, any T.
-            sample_rate: its rate, Hz.
+            waveform: `[C, T]` or `[T]`, floats of any kind with full scale at 1, any T.
+            sample_rate: its rate, Hz, a whole number of whatever type.
             bitrate: bits/s per channel; as many levels are used as fit.
             num_quantizers: levels, instead of a bitrate; by default the model's own choice.
             normalize: bring the loudness to -23 LUFS before coding; `decode` undoes it. The gain looks at the whole
                 sound, so without it (the default) codes depend on no later sound than the model's lookahead.
             speaker: name of the model's speaker who is heard, the default voice of `decode`.
+            name: what messages call the sound.
             progress: called with the frames done and their total after every block.
 
         Raises:
@@ -201,25 +221,37 @@ class Codec:
             ConfigError: a bitrate or number of levels that the model does not have.
             BadModelError: an unknown speaker.
         """
-        samples = checked_waveform(waveform, sample_rate)
+        samples = checked_waveform(waveform, name)
+        sample_rate = checked_rate(sample_rate)
         levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
-        sound = resample(samples, sample_rate, self.sample_rate)
+        pieces: Iterable[Waveform] = resampled_blocks(samples, sample_rate, self.sample_rate)
+        gain_db = None
+        if normalize:
+            sound = resample(samples, sample_rate, self.sample_rate)
+            gain_db = gain_to_target(sound, self.sample_rate)
+            pieces = [sound]
         header = self.header(
             samples.shape[1],
             levels,
             sample_rate=sample_rate,
             channels=samples.shape[0],
-            gain_db=gain_to_target(sound, self.sample_rate) if normalize else None,
+            gain_db=gain_db,
             speaker=speaker,
         )
         if header.gain_db is not None:  # as the header keeps it
-            sound = sound * factor(header.gain_db)
+            pieces = [sound * factor(header.gain_db)]
         codes = encode_blocks(
-            self.model, sound, levels, block_frames=self._block_frames, device=self.device, progress=progress
+            self.model,
+            pieces,
+            (header.channels, -(-samples.shape[1] * self.sample_rate // sample_rate)),
+            levels,
+            block_frames=self._block_frames,
+            device=self.device,
+            progress=progress,
         )
         return EncodedAudio(header, codes)
 
-    @torch.inference_mode()
+    @as_released
     def decode(
         self,
         encoded: EncodedAudio | CodesSource | FrameSource,
@@ -238,7 +270,7 @@ class Codec:
         """Codes to sound.
 
         Args:
-            encoded: from `encode`, or a `.codes` file as path or binary file object, or opened already.
+            encoded: from `encode`, or a `.codes` file as path, bytes or binary file object, or opened already.
             decoder: one of `decoders`.
             speaker: name of the voice; by default the one that the header names.
             start, duration: the part wanted, seconds. Only its packets are read, and it equals that slice of the whole.
@@ -267,7 +299,7 @@ class Codec:
             options: dict[str, Any] = {"seed": seed, "pitch_shift": pitch_shift, "progress": progress}
             return self._decode([part], decoder, precision, **options)[0]
 
-    @torch.inference_mode()
+    @as_released
     def decode_many(
         self,
         recordings: Sequence[EncodedAudio | CodesSource],
@@ -315,7 +347,7 @@ class Codec:
             sounds = [decode_blocks(self.model, part, **blocks) for part in parts]
         return [part.finished(sound) for part, sound in zip(parts, sounds, strict=True)]
 
-    def compress(self, waveform: Tensor | NDArray[Any], sample_rate: int, **options: Any) -> bytes:
+    def compress(self, waveform: Tensor | NDArray[Any], sample_rate: float, **options: Any) -> bytes:
         """The bytes of a `.codes` file; `options` and errors as of `encode`."""
         encoded = self.encode(waveform, sample_rate, **options)
         memory = io.BytesIO()

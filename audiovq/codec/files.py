@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 from audiovq.bitstream import write_codes
 from audiovq.codec.codec import Codec
 from audiovq.codec.source import FrameSource
-from audiovq.data.audio import CONTAINERS, read_audio, write_audio
-from audiovq.data.files import open_output
+from audiovq.data.audio import CONTAINERS, check_writable, read_audio, write_audio
+from audiovq.data.audio_reader import name_of
+from audiovq.data.files import check_target, open_output, write_all
 from audiovq.errors import OutputError
 
 File = str | Path | BinaryIO
@@ -46,16 +47,18 @@ class FileReport:
         return f"{self.seconds:.2f} s, {self.num_bytes} bytes, {rate}, {self.times_real_time:.1f} x real time"
 
 
-def encode_file(codec: Codec, source: File, target: File, *, force: bool = False, **options: Any) -> FileReport:
+def encode_file(
+    codec: Codec, source: File, target: File, *, force: bool = False, allow_short: bool = False, **options: Any
+) -> FileReport:
     """Audio to codes.
 
-    `options` and errors as of `Codec.encode`; BadAudioError if `source` is not audio, OutputError if `target` exists
-    and `force` is false.
+    `options` and errors as of `Codec.encode`; BadAudioError if `source` is not audio, or less than it says it is
+    (`allow_short` takes what is there), OutputError if `target` exists and `force` is false.
     """
     began = time.perf_counter()
-    with open_output(target, force=force) as file:  # before the work: that it can be written is known then
-        waveform, rate = read_audio(source)
-        encoded = codec.encode(waveform, rate, **options)
+    with open_output(target, force=force, source=source) as file:  # before the work: that it can be written is known
+        waveform, rate = read_audio(source, allow_short=allow_short)
+        encoded = codec.encode(waveform, rate, name=name_of(source), **options)
         num_bytes = write_codes(file, encoded.header, encoded.codes)
     return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 
@@ -75,8 +78,10 @@ def decode_file(
     """
     began = time.perf_counter()
     if isinstance(target, str | Path):
-        _check_target(Path(target), force)  # before the work, not after it
+        _check_suffix(Path(target))  # before the work, not after it
+        check_target(target, force=force, source=source.name if isinstance(source, FrameSource) else source)
     frames = source if isinstance(source, FrameSource) else FrameSource(source, conceal=conceal)
+    check_writable(target, frames.header.channels, frames.num_samples, frames.header.sample_rate)
     waveform, rate = codec.decode(frames, **options), frames.header.sample_rate
     if isinstance(target, str | Path):
         write_audio(target, waveform, rate, force=force)
@@ -85,12 +90,10 @@ def decode_file(
         memory = io.BytesIO()
         write_audio(memory, waveform, rate)
         num_bytes = len(memory.getvalue())
-        target.write(memory.getvalue())
+        write_all(target, memory.getvalue())
     return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 
 
-def _check_target(target: Path, force: bool) -> None:
+def _check_suffix(target: Path) -> None:
     if target.suffix.lower() not in CONTAINERS:
         raise OutputError(f"{target}: can't write this kind of file; name it {', '.join(CONTAINERS)}")
-    if target.exists() and not force:
-        raise OutputError(f"{target}: exists already; use --force to overwrite it")

@@ -7,7 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from audiovq.errors import BadCodesError
+
 TARGET_LUFS = -23.0  # EBU R 128
+MAX_GAIN_DB = 700.0  # whose factor a float32 still holds
 SILENCE_LUFS = -70.0  # the absolute gate of BS.1770: what is quieter counts as silence
 _BLOCK_SECONDS, _MOST_CHANNELS = 0.4, 5  # what BS.1770 measures
 
@@ -28,5 +31,7 @@ def gain_to_target(sound: NDArray[np.float32], rate: int) -> float | None:
 
 
 def factor(gain_db: float) -> np.float32:
-    """What to multiply samples by for a gain in decibels."""
+    """What to multiply samples by for a gain in decibels; BadCodesError for one that no recording has."""
+    if not abs(gain_db) <= MAX_GAIN_DB:
+        raise BadCodesError(f"a gain of {gain_db:g} dB, as no recording has; encode it again")
     return np.float32(10 ** (gain_db / 20))

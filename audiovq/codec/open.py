@@ -12,7 +12,7 @@ from audiovq.codec.loading import pick_device
 from audiovq.modelfolder import StoredModel, read_model
 
 
-def open_codec(name_or_path: str | os.PathLike[str], device: str = "auto") -> Codec | ImageCodec:
+def open_codec(name_or_path: str | os.PathLike[str], device: str | torch.device = "auto") -> Codec | ImageCodec:
     """Load a bundled name, a model folder or a hub id; errors as of `from_pretrained`."""
     place = pick_device(device)
     return codec_of(read_model(os.fspath(name_or_path)), os.fspath(name_or_path), place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +38,13 @@ class Part:
         """`duration` seconds from second `start` on, cut to what there is; ConfigError for negative ones."""
         header, num_samples = frames.header, frames.num_samples
         first, last = _sample_range(start, duration, header.sample_rate, num_samples)
+        if first == last == num_samples > 0 and duration != 0:
+            seconds = num_samples / header.sample_rate
+            warnings.warn(f"{frames.name}: start {start:g} s is past its end at {seconds:.2f} s", stacklevel=5)
         begin, end = 0, 0
         if first < last:
+            # before anything is allocated for it
+            frames.check_reach(-(-last * header.model_sample_rate // (header.sample_rate * header.hop_length)))
             begin, end = resampling_range(first, last, header.sample_rate, header.model_sample_rate, num_samples)
         return cls(frames, speaker, first, last, begin, end)
 
@@ -56,7 +62,6 @@ def _sample_range(start: float, duration: float | None, rate: int, num_samples: 
     """Seconds to first sample and the one after the last, cut to what there is."""
     if not start >= 0 or (duration is not None and not duration >= 0):
         raise ConfigError(f"start {start} s, duration {duration} s; both must be 0 or more")
-    first = min(num_samples, round(start * rate)) if math.isfinite(start) else num_samples
-    if duration is None or not math.isfinite(duration):
-        return first, num_samples
-    return first, min(num_samples, max(first, round((start + duration) * rate)))
+    first = round(min(start * rate, num_samples))  # what is past the end, infinity too, is the end
+    end = math.inf if duration is None else (start + duration) * rate
+    return first, max(first, round(min(end, num_samples)))

@@ -15,6 +15,7 @@ from audiovq.codec.codec import Codec
 from audiovq.codec.image.codec import EncodedImage, ImageCodec
 from audiovq.codec.source import EncodedAudio
 from audiovq.data.kaldi.archives import Specifier
+from audiovq.data.kaldi.streams import is_stream
 from audiovq.errors import BadCodesError
 
 
@@ -67,7 +68,8 @@ def recordings_of(specifier: Specifier, codec: Codec | None = None) -> Iterator[
             )
         if ark not in warned:
             warned.add(ark)
-            what = f"there is no {ark}.json that says how long the sounds are"
+            beside = "there is nothing" if is_stream(ark) else f"there is no {ark}.json"
+            what = f"{beside} that says how long the sounds are"
             warnings.warn(f"{ark}: {what}; they get whole frames, at the model's rate", stacklevel=2)
         recording = recording_of(codec, codes[0])
         check_archived(recording.codes, recording.header, place)

@@ -7,55 +7,66 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from audiovq.data.files import atomic_output
-from audiovq.errors import BadAudioError
+from audiovq.data.audio_reader import SAMPLE_BYTES, AudioSource, name_of, open_audio
+from audiovq.data.files import atomic_output, write_all
+from audiovq.errors import BadAudioError, OutputError
 
 CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
-_LOSSY = {"MP3", "OGG"}  # their headers may state a length that is only nearly right
+FAR_ABOVE = 4.0  # times full scale, 12 dB: no recording is meant so
+SILENT = 1e-9  # mean power, -90 dB of full scale: the last of 16 bits
+CANCELLED = 0.01  # of the channels' mean power is left in their mean; -20 dB
+
+
+class Limits(NamedTuple):
+    """What libsndfile can write: channels, rate in Hz (beyond `any_rate` in steps of `step`), fewest samples."""
+
+    channels: int
+    rate: int
+    any_rate: int
+    step: int = 1
+    samples: int = 0
+
+
+LIMITS = {
+    "WAV": Limits(1024, 2**31 - 1, 2**31 - 1),
+    "FLAC": Limits(8, 655350, 65535, step=10, samples=1),
+    "OGG": Limits(255, 200000, 200000),  # beyond, the Vorbis encoder ends the process
+}
+_BLOCK = 1 << 16  # samples per channel written at once, far below the 2^21 that end the process
+_WAV_BYTES = 2**32 - 2**16  # that the sizes of a wav file can tell of
+_BLOCK_VALUES = 1 << 20  # samples of all channels resampled at once
+_MOST_AT_ONCE = 256  # times a rate; for more, soxr's blocks become hundreds of MB
 _REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
 
 def read_audio(
-    source: str | Path | BinaryIO, *, start: int = 0, num_samples: int | None = None
+    source: AudioSource, *, start: int = 0, num_samples: int | None = None, allow_short: bool = False
 ) -> tuple[NDArray[np.float32], int]:
     """Read `num_samples` samples (None: all) from sample `start` on; returns (float32 `[C, T]`, rate in Hz).
 
     `source` is a path or a binary file object, which need not be seekable (standard input). Any rate, channel
     count and format that libsndfile knows is read; a range that reaches past the end is cut there. NaN and
-    infinity, which a float file may hold, become 0 with a warning. Raises BadAudioError if it can't be read.
+    infinity, which a float file may hold, become 0 with a warning. Raises BadAudioError if it can't be read, or holds
+    less than its header or its size says; `allow_short` takes what is there, with a warning.
     """
     if start < 0 or (num_samples is not None and num_samples < 0):
         raise ValueError(f"start {start} and num_samples {num_samples} must not be negative")
-    name = _name_of(source)
-    try:
-        with _open(source) as sound:
-            start = min(start, sound.frames)
-            wanted = sound.frames - start if num_samples is None else min(num_samples, sound.frames - start)
-            if start:
-                sound.seek(start)
-            waveform = sound.read(wanted, dtype="float32", always_2d=True).T
-            if waveform.shape[1] < wanted and sound.format not in _LOSSY:
-                ends = f"ends after {start + waveform.shape[1]} of {sound.frames} samples"
-                raise BadAudioError(f"{name}: {ends}; the file is cut off or damaged, copy it again")
-            rate = int(sound.samplerate)
-    except soundfile.LibsndfileError as error:
-        raise BadAudioError(
-            f"{name}: not audio that can be read ({error.error_string.rstrip('.')}); convert it to wav or flac"
-        ) from None
-    except FileNotFoundError:
-        raise BadAudioError(f"{name}: no such file; check the path") from None
-    except OSError as error:
-        raise BadAudioError(f"{name}: can't be opened ({error.strerror or error})") from None
-    return _finite(np.ascontiguousarray(waveform), name), rate
+    with open_audio(source, allow_short=allow_short) as sound:
+        sound.go_to(start)
+        waveform = sound.read(sys.maxsize if num_samples is None else num_samples).T
+        return _finite(np.ascontiguousarray(waveform), sound.name), sound.rate
 
 
 def write_audio(
@@ -72,11 +83,36 @@ def write_audio(
     scale are clipped, with a warning, unless the format holds floats. Raises OutputError if the path exists and
     `force` is false, BadAudioError for a suffix, sample format or array that can't be written.
     """
-    name = _name_of(target)
+    name = name_of(target)
     if waveform.ndim != 2:
         raise ValueError(f"waveform must be [channels, samples], got shape {waveform.shape}")
-    if not np.isfinite(waveform).all():
+    if not all(np.isfinite(block).all() for block in _time_blocks(waveform)):
         raise BadAudioError(f"{name}: the samples to write hold NaN or infinity; nothing was written")
+    channels, num_samples = waveform.shape
+    container, subtype = check_writable(target, channels, num_samples, rate, subtype=subtype)
+    if subtype not in ("FLOAT", "DOUBLE"):
+        waveform = _clipped(waveform, name)
+    try:
+        if isinstance(target, (str, Path)):
+            with atomic_output(target, force=force) as temporary:  # says so if the disk is full
+                _write(os.fsencode(temporary), waveform, rate, container, subtype)
+        else:  # through memory, as a pipe can't seek back to fill in the header
+            memory = io.BytesIO()
+            _write(memory, waveform, rate, container, subtype)
+            write_all(target, memory.getvalue())
+    except soundfile.LibsndfileError as error:
+        raise OutputError(f"{name}: can't be written ({error.error_string.rstrip('.')})") from None
+
+
+def check_writable(
+    target: str | Path | BinaryIO, channels: int, num_samples: int, rate: int, *, subtype: str | None = None
+) -> tuple[str, str]:
+    """libsndfile's names of the container and the sample format that `write_audio` would choose.
+
+    Raises BadAudioError if the file can't hold so many channels and samples at this rate; libsndfile itself says
+    little of that, and some of it ends the process.
+    """
+    name = name_of(target)
     is_path = isinstance(target, (str, Path))
     container = CONTAINERS.get(Path(name).suffix.lower()) if is_path else "WAV"
     if container is None:
@@ -86,19 +122,25 @@ def write_audio(
     if not soundfile.check_format(container, subtype):
         known = ", ".join(soundfile.available_subtypes(container))
         raise BadAudioError(f"{name}: {container} can't hold samples of subtype {subtype}; choose from {known}")
-    if container == "FLAC" and waveform.shape[1] == 0:  # libsndfile leaves a file of 0 bytes, which nothing reads
-        raise BadAudioError(f"{name}: FLAC can't hold a recording of no samples; name it .wav")
-    if subtype not in ("FLOAT", "DOUBLE"):
-        waveform = _clipped(waveform, name)
-    # libsndfile scales floats by 32767 when writing and 1/32768 when reading; our own scaling gives back the same bits
-    frames = to_int16(waveform).T if subtype == "PCM_16" else waveform.T
-    if isinstance(target, (str, Path)):
-        with atomic_output(target, force=force) as temporary:
-            soundfile.write(temporary, frames, rate, subtype=subtype, format=container)
-    else:  # through memory, as a pipe can't seek back to fill in the header
-        memory = io.BytesIO()
-        soundfile.write(memory, frames, rate, subtype=subtype, format=container)
-        target.write(memory.getvalue())
+    limits = LIMITS[container]
+    if channels > limits.channels:
+        raise BadAudioError(f"{name}: {container} holds {limits.channels} channels, not {channels}; name it .wav")
+    if rate > limits.rate or rate % (limits.step if rate > limits.any_rate else 1):
+        raise BadAudioError(f"{name}: {container} can't hold a rate of {rate} Hz; name it .wav")
+    if num_samples < limits.samples:  # of such a FLAC, libsndfile leaves a file of 0 bytes, which nothing reads
+        raise BadAudioError(f"{name}: {container} can't hold a recording of no samples; name it .wav")
+    if container == "WAV" and channels * num_samples * SAMPLE_BYTES.get(subtype, 8) > _WAV_BYTES:
+        container = "RF64"  # the same with sizes of 64 bits
+    return container, subtype
+
+
+def _write(target: bytes | BinaryIO, waveform: NDArray[np.float32], rate: int, container: str, subtype: str) -> None:
+    """In blocks: one call to libsndfile's Vorbis encoder with more than 2^21 samples overflows the stack."""
+    with soundfile.SoundFile(target, "w", rate, len(waveform), subtype, format=container) as file:
+        for start in range(0, waveform.shape[1], _BLOCK):
+            block = waveform[:, start : start + _BLOCK]
+            # libsndfile scales floats by 32767 when writing and 1/32768 when reading; ours gives back the same bits
+            file.write(to_int16(block).T if subtype == "PCM_16" else block.T)
 
 
 def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArray[np.float32]:
@@ -108,14 +150,51 @@ def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDAr
     if rate_in == rate_out:
         return waveform
     channels, samples = waveform.shape
-    wanted = -(-samples * rate_out // rate_in)
-    if wanted == 0:
-        return np.zeros((channels, 0), np.float32)
+    resampled = np.empty((channels, -(-samples * rate_out // rate_in)), np.float32)
+    place = 0
+    for block in resampled_blocks(waveform, rate_in, rate_out):
+        resampled[:, place : place + block.shape[1]] = block
+        place += block.shape[1]
+    return resampled
+
+
+def resampled_blocks(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> Iterator[NDArray[np.float32]]:
+    """`resample` piece by piece, `[C, n]` each: joined they are the same to the last bit, and no more is held at once.
+
+    A few samples at 1 Hz are hours at 16 kHz.
+    """
+    channels, samples = waveform.shape
+    if rate_in == rate_out:
+        yield waveform
+        return
+    left = -(-samples * rate_out // rate_in)
     # soxr rounds the length; silence at the end makes it at least as long as wanted
-    padding = np.zeros((channels, 2 + 2 * rate_in // rate_out), np.float32)
-    padded = np.concatenate([waveform, padding], axis=1, dtype=np.float32)
-    resampled = soxr.resample(padded.T, rate_in, rate_out, quality="HQ").T
-    return np.ascontiguousarray(resampled[:, :wanted])
+    end = samples + 2 + 2 * rate_in // rate_out
+    padded = np.zeros((end - samples, channels), np.float32)
+    blocks: Iterator[tuple[NDArray[np.float32], bool]] = iter([(waveform.T, False), (padded, True)])
+    while rate_out > _MOST_AT_ONCE * rate_in:
+        blocks = _stage(blocks, rate_in, _MOST_AT_ONCE * rate_in)
+        rate_in *= _MOST_AT_ONCE
+    for block, _ in _stage(blocks, rate_in, rate_out):
+        resampled = block[:left].T
+        left -= resampled.shape[1]
+        if resampled.shape[1]:
+            yield resampled
+    assert not left
+
+
+def _stage(
+    blocks: Iterator[tuple[NDArray[np.float32], bool]], rate_in: int, rate_out: int
+) -> Iterator[tuple[NDArray[np.float32], bool]]:
+    """Blocks `[T, C]` at another rate, and with each whether it is the last."""
+    stream = None
+    for block, last in blocks:
+        if stream is None:
+            stream = soxr.ResampleStream(rate_in, rate_out, block.shape[1], dtype="float32", quality="HQ")
+        step = max(1, _BLOCK_VALUES * min(rate_in, rate_out) // (block.shape[1] * rate_out))
+        for start in range(0, max(1, len(block)), step):
+            ended = last and start + step >= len(block)
+            yield stream.resample_chunk(np.ascontiguousarray(block[start : start + step]), last=ended), ended
 
 
 def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_samples: int) -> tuple[int, int]:
@@ -132,6 +211,28 @@ def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_sam
     return first, min(total, -(-stop * source_rate // rate) + reach)
 
 
+def level_remark(waveform: NDArray[np.float32]) -> str | None:
+    """What is odd about the level of `[C, T]`, full scale at 1; None if nothing is."""
+    peak = float(np.abs(waveform).max(initial=0.0))
+    if peak <= FAR_ABOVE:
+        return None
+    integers = "; samples of integers? divide them by their full scale (16 bits: 32768)" if peak > 100 else ""
+    return f"peaks at {peak:g}, {20 * math.log10(peak):.0f} dB above full scale, which is 1{integers}"
+
+
+def mixdown_remark(waveform: NDArray[np.float32]) -> str | None:
+    """What is odd about `[C, T]` and its mean over the channels, which training hears; None if nothing is."""
+    if remark := level_remark(waveform):
+        return remark
+    each = float(np.square(waveform, dtype=np.float64).mean()) if waveform.size else 0.0
+    mean = float(np.square(waveform.mean(axis=0, dtype=np.float64)).mean()) if waveform.size else 0.0
+    if each < SILENT:
+        return "is silent"
+    if mean < CANCELLED * each:
+        return "has channels that cancel in their mean (one is inverted?); take one of them, or invert one"
+    return None
+
+
 def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
     """Floats with full scale at 1 to 16-bit integers, the exact inverse of `from_int16`; what exceeds is clipped."""
     return np.clip(np.rint(waveform * np.float32(32768.0)), -32768, 32767).astype(np.int16)
@@ -142,30 +243,25 @@ def from_int16(samples: NDArray[np.int16]) -> NDArray[np.float32]:
     return samples.astype(np.float32) * np.float32(1 / 32768.0)
 
 
-def _open(source: str | Path | BinaryIO) -> soundfile.SoundFile:
-    if isinstance(source, (str, Path)):
-        if not Path(source).exists():  # libsndfile itself only says "System error"
-            raise FileNotFoundError(source)
-        return soundfile.SoundFile(source)
-    if not source.seekable():
-        source = io.BytesIO(source.read())
-    return soundfile.SoundFile(source)
-
-
-def _name_of(file: str | Path | BinaryIO) -> str:
-    return str(file) if isinstance(file, (str, Path)) else str(getattr(file, "name", "<stream>"))
-
-
 def _finite(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    bad = ~np.isfinite(waveform)
-    if count := int(bad.sum()):
+    count = 0
+    for block in _time_blocks(waveform):
+        bad = ~np.isfinite(block)
+        count += int(bad.sum())
+        block[bad] = 0.0
+    if count:
         warnings.warn(f"{name}: {count} samples are NaN or infinite; they are taken as 0", stacklevel=3)
-        waveform[bad] = 0.0
     return waveform
 
 
+def _time_blocks(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Views of `[C, T]`, of which what is made of one takes little memory."""
+    step = max(1, _BLOCK_VALUES // max(1, len(waveform)))
+    return (waveform[:, start : start + step] for start in range(0, waveform.shape[1], step))
+
+
 def _clipped(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    if count := int((np.abs(waveform) > 1.0).sum()):
+    if count := sum(int((np.abs(block) > 1.0).sum()) for block in _time_blocks(waveform)):
         warnings.warn(f"{name}: {count} samples exceed full scale and were clipped", stacklevel=3)
         return np.clip(waveform, -1.0, 1.0)
     return waveform

@@ -7,13 +7,13 @@ A table is read together with a list of its mistakes by line: a validator prints
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from audiovq.data.files import atomic_output
+from audiovq.data.standard import standard_input
 from audiovq.errors import BadDataError
 
 UNSORTED = "; sort the file with LC_ALL=C sort"  # how the problem of an order ends
@@ -76,10 +76,22 @@ def read_pairs(
         split, strict: as in `parse_table`.
     """
     try:
-        name, data = ("<stdin>", sys.stdin.buffer.read()) if str(path) == "-" else (path, Path(path).read_bytes())
+        name, data = ("<stdin>", standard_input().read()) if str(path) == "-" else (path, Path(path).read_bytes())
     except OSError as error:
         raise BadDataError(f"{path}: can't be read ({error.strerror}); give lines of {columns}") from None
-    table = parse_table(Path(name), data, columns, split=split, strict=strict)
+    return pairs_of(name, data, columns, split=split, strict=strict)
+
+
+def pairs_of(
+    path: str | Path,
+    data: bytes,
+    columns: str = COLUMNS,
+    *,
+    split: Callable[[str], tuple[str, str]] | None = None,
+    strict: bool = False,
+) -> Table:
+    """The same of the content of a file."""
+    table = parse_table(Path(path), data, columns, split=split, strict=strict)
     for problem in table.problems:
         if not problem.endswith(UNSORTED):
             raise BadDataError(problem)
@@ -141,13 +153,16 @@ def _lines(table: Table, data: bytes, strict: bool) -> Iterator[tuple[int, str]]
     except UnicodeDecodeError as error:
         table.problems.append(f"{table.path}: not UTF-8 at byte {error.start}; convert it")
         return
-    lines = content.removesuffix("\n").split("\n") if content else []
+    # a byte order mark, as Windows' editors write it, may begin each of the files that were joined
+    lines = [line.removeprefix("\ufeff") for line in content.removesuffix("\n").split("\n")] if content else []
     if strict and lines and not content.endswith("\n"):
         table.problems.append(f"{table.path}:{len(lines)}: the last line has no newline; add one")
+    returns = [number for number, line in enumerate(lines, start=1) if line.endswith("\r")] if strict else []
     for number, line in enumerate(lines, start=1):
-        if strict and line.endswith("\r"):
+        if number in returns[:1]:  # said once, as it is mended once
+            more = f" (as {len(returns) - 1} more do)" if len(returns) > 1 else ""
             table.problems.append(
-                f"{table.path}:{number}: ends in a carriage return; convert the file to Unix line ends"
+                f"{table.path}:{number}: ends in a carriage return{more}; convert the file to Unix line ends"
             )
         line = line.rstrip(" \t\r")
         if line or strict:

@@ -22,7 +22,7 @@ from audiovq.image.likelihood import DiscretizedLogistic, LogisticMixture, Softm
 from audiovq.image.model import Decoder, ImageModel, ImageVQVAE, PixelModel
 from audiovq.image.pixelcnn_decoder import PixelCNNDecoder, PixelVectors
 from audiovq.layers.levels import LevelEmbedding
-from audiovq.modelfolder import StoredModel, fill_model, read_model, validate_config
+from audiovq.modelfolder import StoredModel, build_filled, read_model, validate_config
 from audiovq.quantize.build import build_quantizer
 
 
@@ -47,9 +47,8 @@ def image_model_from(stored: StoredModel) -> ImageModel:
         raise BadModelError(
             f"{stored.folder}: not a model of images; those are what audiovq image and load_image_model take"
         )
-    model = build_image_model(validate_config(ImageModelConfig, stored))
-    fill_model(model, stored)
-    return model.eval()
+    config = validate_config(ImageModelConfig, stored)
+    return build_filled(lambda: build_image_model(config), stored)
 
 
 def _build(config: ImageModelConfig) -> ImageModel:

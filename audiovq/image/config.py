@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from audiovq.config import Config
+from audiovq.config import CodebookSize, Config, Count, Layers, Width
 from audiovq.quantize.config import AnyQuantizerConfig, groups_and_levels
 
 
@@ -27,17 +27,17 @@ class CodesConfig(Config):
     """Grids of another model's codes: a VQ-VAE of the second stage."""
 
     kind: Literal["codes"]
-    channels: int = 1
-    values: int = 512
+    channels: Count = 1
+    values: CodebookSize = 512
 
 
 class ConvEncoderConfig(Config):
     """Strided convolutions and residual blocks; the defaults are the paper's for CIFAR-10 (section 4.1)."""
 
-    channels: int = 256
-    residual_channels: int = 256
-    residual_blocks: int = 2
-    downsample: int = 2
+    channels: Width = 256
+    residual_channels: Width = 256
+    residual_blocks: Layers = 2
+    downsample: Annotated[int, Field(ge=0, le=12)] = 2
 
 
 class GaussianConfig(Config):
@@ -50,9 +50,9 @@ class CategoricalConfig(Config):
     """VIMCO: `codes` independent choices out of `codebook_size` at each place, `samples` of them a bound."""
 
     kind: Literal["categorical"]
-    codes: int = 1
-    codebook_size: int = 512
-    samples: int = 50
+    codes: Width = 1
+    codebook_size: CodebookSize = 512
+    samples: Width = 50
 
 
 class NoLatentConfig(Config):
@@ -71,7 +71,7 @@ class LogisticMixtureConfig(Config):
     """Mixture of discretized logistics, with PixelCNN++'s coefficients between the channels."""
 
     kind: Literal["logistic-mixture"]
-    components: int = 10
+    components: Count = 10
 
 
 class SoftmaxConfig(Config):
@@ -87,9 +87,9 @@ class ConvDecoderConfig(Config):
     """The encoder's mirror: residual blocks and transposed convolutions, all pixels at once."""
 
     kind: Literal["conv"]
-    channels: int = 256
-    residual_channels: int = 256
-    residual_blocks: int = 2
+    channels: Width = 256
+    residual_channels: Width = 256
+    residual_blocks: Layers = 2
     likelihood: LikelihoodConfig = LogisticConfig(kind="logistic")
 
 
@@ -97,11 +97,11 @@ class PixelCNNDecoderConfig(Config):
     """A gated PixelCNN, told the latents at every place; `channels`, `depth`, `kernel_size` are its own."""
 
     kind: Literal["pixelcnn"]
-    channels: int = 64
-    depth: int = 8
-    kernel_size: int = 5
-    condition_channels: int = 64
-    residual_blocks: int = 2
+    channels: Width = 64
+    depth: Layers = 8
+    kernel_size: Width = 5
+    condition_channels: Width = 64
+    residual_blocks: Layers = 2
     likelihood: LikelihoodConfig = SoftmaxConfig(kind="softmax")
 
 
@@ -125,10 +125,10 @@ class ImageModelConfig(Config):
     """
 
     kind: Literal["image"]
-    height: int
-    width: int
+    height: Width
+    width: Width
     input: InputConfig = PixelsConfig(kind="pixels")
-    latent_dim: int = 64
+    latent_dim: Width = 64
     encoder: ConvEncoderConfig = ConvEncoderConfig()
     latent: LatentConfig
     decoder: DecoderConfig = ConvDecoderConfig(kind="conv")

@@ -12,7 +12,9 @@ from audiovq.bitstream.archive import read_codes_archive
 from audiovq.bitstream.header import Header
 from audiovq.bitstream.media import AudioHeader, ImageHeader
 from audiovq.bitstream.reader import CodesReader
+from audiovq.data.arrays import open_arrays
 from audiovq.data.kaldi.archives import Specifier
+from audiovq.data.walk import walk
 from audiovq.errors import BadCodesError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec, check_same_codes
 from audiovq.prior.base import check_codes
@@ -94,7 +96,7 @@ def _all_codes(sources: Sequence[str], spec: CodeSpec | None) -> Iterator[Found]
             yield from _kaldi(source, specifier, spec)
             continue
         path = Path(source)
-        files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES) if path.is_dir() else [path]
+        files = walk(path, SUFFIXES).checked(BadCodesError) if path.is_dir() else [path]
         for file in files:
             name = str((file.relative_to(path) if path.is_dir() else Path(file.name)).with_suffix(""))
             if file.suffix == ".npy":
@@ -127,10 +129,9 @@ def spec_of(header: Header) -> CodeSpec:
 
 
 def _array(file: Path, name: str, spec: CodeSpec) -> Iterator[Found]:
-    try:
-        codes = np.load(file)
-    except (OSError, ValueError) as error:
-        raise BadCodesError(f"{file}: can't be read as an array ({error})") from None
+    with open_arrays(file, BadCodesError) as codes:
+        if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "iu":
+            raise BadCodesError(f"{file}: holds no array of integers, so no codes")
     if spec.layout == "sequence":
         yield str(file), name, np.atleast_2d(codes), spec, None
     elif codes.ndim == 2:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from audiovq.config import Config
+from audiovq.config import CodebookSize, Config, Count, Layers, Width
 
 
 class CodeSpec(Config):
@@ -22,7 +22,7 @@ class CodeSpec(Config):
         labels: names of the speakers or classes that the prior is conditioned on; empty for none.
     """
 
-    codebook_sizes: list[int] = Field(min_length=1)
+    codebook_sizes: list[CodebookSize] = Field(min_length=1, max_length=255)
     layout: Literal["sequence", "grid"] = "sequence"
     frame_rate: float | None = None
     model: str | None = None
@@ -54,34 +54,34 @@ class WaveNetConfig(Config):
     """Gated, dilated, causal convolutions; `cycles` repeats dilations 1, 2, 4, ..., 2^(layers_per_cycle - 1)."""
 
     kind: Literal["wavenet"]
-    channels: int = 128
-    gate_channels: int = 128
-    skip_channels: int = 256
-    kernel_size: int = 2
-    cycles: int = 2
-    layers_per_cycle: int = 6
-    label_dim: int = 32
+    channels: Width = 128
+    gate_channels: Width = 128
+    skip_channels: Width = 256
+    kernel_size: Width = 2
+    cycles: Count = 2
+    layers_per_cycle: int = Field(6, ge=1, le=16)
+    label_dim: Width = 32
 
 
 class PixelCNNConfig(Config):
     """Gated PixelCNN, for grids."""
 
     kind: Literal["pixelcnn"]
-    channels: int = 96
-    depth: int = 8
-    kernel_size: int = 5
-    label_dim: int = 32
+    channels: Width = 96
+    depth: Layers = 8
+    kernel_size: Width = 5
+    label_dim: Width = 32
 
 
 class TransformerConfig(Config):
     """Decoder-only Transformer; `window` positions back are attended to in each block."""
 
     kind: Literal["transformer"]
-    channels: int = 192
-    depth: int = 4
-    heads: int = 4
-    window: int = 256
-    label_dim: int = 32
+    channels: Width = 192
+    depth: Layers = 4
+    heads: Count = 4
+    window: Width = 256
+    label_dim: Width = 32
 
 
 NetworkConfig = Annotated[WaveNetConfig | PixelCNNConfig | TransformerConfig, Field(discriminator="kind")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiovq.errors import BadModelError, ModelMismatchError
-from audiovq.modelfolder import fill_model, read_model_folder, tensors_disagree, validate_config
+from audiovq.modelfolder import build_filled, read_model_folder, tensors_disagree, validate_config
 from audiovq.prior.base import Prior
 from audiovq.prior.config import CodeSpec, CountedConfig, PriorConfig
 from audiovq.prior.network import NetworkPrior
@@ -19,13 +19,15 @@ def load_prior(folder: str | Path, device: str = "cpu") -> Prior:
         raise BadModelError(f"{folder}: holds no prior; make one with `audiovq prior fit`")
     config = validate_config(PriorConfig, stored)
     if isinstance(config.prior, CountedConfig):
+        if floats := [name for name, tensor in stored.tensors.items() if tensor.is_floating_point()]:
+            raise BadModelError(f"{folder}: {floats[0]} must be of integers; fetch the prior again")
         try:
             return NGramPrior.from_tensors(config, stored.tensors)
         except KeyError as error:
             raise tensors_disagree(stored, error.args[0]) from None
-    prior = NetworkPrior(config)
-    fill_model(prior, stored)
-    return prior.eval().to(device)
+        except ValueError as error:
+            raise BadModelError(f"{folder}: config.json and model.safetensors hold no prior: {error}") from None
+    return build_filled(lambda: NetworkPrior(config), stored).to(device)
 
 
 def check_same_codes(ours: CodeSpec, theirs: CodeSpec, source: str, *, allow_mismatch: bool = False) -> None:

@@ -120,7 +120,7 @@ class NGramPrior(Prior):
 
     @classmethod
     def from_tensors(cls, config: PriorConfig, tensors: dict[str, Tensor]) -> NGramPrior:
-        """What `tensors` gave; KeyError if some are missing."""
+        """What `tensors` gave; KeyError if some are missing, ValueError for those that are no such tables."""
         order = COUNTED.index(config.prior.kind)
         tables = [
             [
@@ -129,6 +129,15 @@ class NGramPrior(Prior):
             ]
             for level in range(config.codes.num_quantizers)
         ]
+        for level in tables:
+            for keys, counts in level:
+                if keys.ndim != 1 or keys.shape != counts.shape or {keys.dtype, counts.dtype} != {np.dtype(np.int64)}:
+                    raise ValueError("its tables are no lists of integers")
+                if not keys.size or keys[0] < 0 or counts.min() < 1 or (np.diff(keys) <= 0).any():
+                    raise ValueError("its tables are no sorted counts")
+        found = config.prior.concentrations if isinstance(config.prior, CountedConfig) else []
+        if order and (len(found) != len(tables) or any(len(own) != order or min(own) <= 0 for own in found)):
+            raise ValueError("its concentrations are not one of each level and order")
         return cls(config, tables)
 
     def num_parameters(self) -> int:

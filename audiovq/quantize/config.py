@@ -4,11 +4,12 @@ An option of a quantizer has its default in the quantizer's constructor and take
 here. `audiovq.quantize.build` turns a configuration into keyword arguments.
 """
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from audiovq.config import Config, defaults
+from audiovq.config import CodebookSize, Config, Count, Width, defaults
 from audiovq.quantize.lfq import LFQ
 from audiovq.quantize.residual import ResidualVQ
 from audiovq.quantize.simvq import SimVQ
@@ -21,7 +22,7 @@ class StackConfig(Config):
     """What every kind has: it is residual if `num_quantizers` is over 1."""
 
     kind: str
-    num_quantizers: int = 1
+    num_quantizers: Count = 1
     level_dropout: bool | list[float] = _STACK["level_dropout"]
 
 
@@ -34,8 +35,8 @@ class VQConfig(StackConfig):
 
     kind: Literal["vq"]
     groups: int = 1
-    codebook_size: int = 512
-    codebook_dim: int | None = _VQ["codebook_dim"]
+    codebook_size: CodebookSize = 512
+    codebook_dim: Width | None = _VQ["codebook_dim"]
     update: Literal["ema", "loss"] = _VQ["update"]
     beta: float = _VQ["beta"]
     decay: float = _VQ["decay"]
@@ -50,15 +51,21 @@ class FSQConfig(StackConfig):
     """Finite scalar quantization; `levels` are the steps of each dimension."""
 
     kind: Literal["fsq"]
-    levels: list[int] = [8, 8, 8]
+    levels: list[Annotated[int, Field(ge=2, le=2**16)]] = Field([8, 8, 8], min_length=1)
+
+    @model_validator(mode="after")
+    def _in_bounds(self) -> "FSQConfig":
+        if math.prod(self.levels) > 2**24:
+            raise ValueError("levels: their product is the codebook size, and must not exceed 2**24")
+        return self
 
 
 class SimVQConfig(StackConfig):
     """A frozen random codebook under a learned linear map."""
 
     kind: Literal["simvq"]
-    codebook_size: int = 1024
-    codebook_dim: int | None = _SIMVQ["codebook_dim"]
+    codebook_size: CodebookSize = 1024
+    codebook_dim: Width | None = _SIMVQ["codebook_dim"]
     beta: float = _SIMVQ["beta"]
 
 
@@ -66,7 +73,7 @@ class LFQConfig(StackConfig):
     """Lookup-free quantization, one bit per channel."""
 
     kind: Literal["lfq"]
-    bits: int = 10
+    bits: int = Field(10, ge=1, le=24)
     beta: float = _LFQ["beta"]
     entropy_weight: float = _LFQ["entropy_weight"]
     temperature: float = _LFQ["temperature"]

@@ -272,7 +272,7 @@ class ResidualVQ(Quantizer):
 def _level_weights(level_dropout: bool | Sequence[float], num_quantizers: int) -> Tensor | None:
     if isinstance(level_dropout, bool):
         return torch.ones(num_quantizers) if level_dropout else None
-    weights = torch.tensor(list(level_dropout), dtype=torch.float32)
-    if len(weights) != num_quantizers or (weights < 0).any() or weights.sum() <= 0:
-        raise ValueError(f"level_dropout is {list(level_dropout)}, want {num_quantizers} weights >= 0, not all 0")
-    return weights
+    weights = list(level_dropout)
+    if len(weights) != num_quantizers or not all(weight >= 0 for weight in weights) or not sum(weights) > 0:
+        raise ValueError(f"level_dropout is {weights}, want {num_quantizers} weights >= 0, not all 0")
+    return torch.tensor(weights, dtype=torch.float32)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from torch import Tensor
 
 from audiovq.data.files import atomic_output
+
+TOLD_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)  # signals that stop a run, after saving it
 
 
 class Throughput(pl.Callback):
@@ -41,11 +44,31 @@ class Throughput(pl.Callback):
             self.seconds, self.samples = 0.0, 0
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal ended the run, which is saved: the same command goes on from there."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later
+
+
+def raise_if_told(trainer: pl.Trainer) -> None:
+    """After `fit`: KeyboardInterrupt if SIGINT stopped the run before its end, Stopped if another signal did."""
+    told = [c.received for c in trainer.callbacks if isinstance(c, SaveCheckpoints)]  # type: ignore[attr-defined]
+    if any(told) and trainer.global_step < trainer.max_steps:
+        raise KeyboardInterrupt if "SIGINT" in told else Stopped
+
+
+def leave_signals_to_the_run(worker: int) -> None:
+    """In a process that loads data: signals to the whole group (Ctrl-C, `scancel`) must not take the data away."""
+    for signum in TOLD_BY:
+        signal.signal(signum, signal.SIG_IGN)
+
+
 class SaveCheckpoints(Checkpoint):
     """`stepN.ckpt` and, the same file, `last.ckpt`: every so many steps, at the end, and when the run is told to stop.
 
-    SIGTERM and SIGUSR1 (how a cluster announces the end) stop the run after the current step. A step that is validated
-    is saved after its validation: a run killed in between resumes before both, and misses no validation.
+    SIGTERM, SIGUSR1 (how a cluster announces the end), SIGHUP and SIGINT stop the run after the current step; a second
+    SIGINT does at once, and nothing is saved. A step that is validated is saved after its validation: a run killed in
+    between resumes before both, and misses no validation.
 
     Args:
         folder: of the checkpoints; every: steps between two; keep: how many by step remain.
@@ -66,10 +89,14 @@ class SaveCheckpoints(Checkpoint):
         self.started = time.monotonic()
 
         def note(signum: int, frame: Any) -> None:
+            if self.received == "SIGINT" and signum == signal.SIGINT:
+                raise KeyboardInterrupt
             self.received = signal.Signals(signum).name
 
-        for signum in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(signum, note)
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python lets nobody take signals
+            for signum in TOLD_BY:
+                if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup
+                    signal.signal(signum, note)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

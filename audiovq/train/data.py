@@ -6,6 +6,8 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader, IterableDataset
 
+from audiovq.train.callbacks import leave_signals_to_the_run
+
 
 class StepwiseData(pl.LightningDataModule):
     """Ready-made batches; a resumed run sees those of an uninterrupted one.
@@ -28,7 +30,9 @@ class StepwiseData(pl.LightningDataModule):
         assert trainer is not None
         step, rank, world_size = trainer.global_step, trainer.global_rank, trainer.world_size
         batches = self.batches(start_step=step, rank=rank, world_size=world_size)
-        return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
+        return DataLoader(
+            batches, batch_size=None, num_workers=self.num_workers, worker_init_fn=leave_signals_to_the_run
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The same at every validation."""

@@ -3,16 +3,29 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
 import lightning.pytorch as pl
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from audiovq.errors import ConfigError
+from audiovq.codec.loading import pick_device
+from audiovq.errors import AudioVQError, ConfigError
 from audiovq.train import record
-from audiovq.train.callbacks import AverageWeights, ExportModel, PrintProgress, SaveCheckpoints
+from audiovq.train.callbacks import (
+    AverageWeights,
+    ExportModel,
+    PrintProgress,
+    SaveCheckpoints,
+    Stopped,
+    raise_if_told,
+)
+from audiovq.train.checkpoints import CheckpointFiles
 from audiovq.train.config import OptimizationConfig
 from audiovq.train.experiment import Experiment
 from audiovq.train.image.config import ImageExperimentConfig
@@ -80,24 +93,43 @@ def train(
         device: "auto", "cpu" or "cuda".
         progress: show a bar; None for: if standard error is a terminal.
 
-    Under torchrun every process takes part; the batch size is that of all of them together. Raises OutputError if
-    another run is writing to exp_dir.
+    Under torchrun every process takes part; the batch size is that of all of them together. SIGTERM, SIGUSR1 and
+    SIGHUP save the run and end the call. Raises OutputError if another run is writing to exp_dir, TrainingError if what
+    it computes is not finite any more, KeyboardInterrupt after SIGINT, once the run is saved.
     """
+    with suppress(Stopped):
+        train_until_told(config, exp_dir, resume=resume, device=device, progress=progress)
+    return Path(exp_dir) / "models"
+
+
+def train_until_told(
+    config: Experiment,
+    exp_dir: str | Path,
+    *,
+    resume: str = "auto",
+    device: str = "auto",
+    progress: bool | None = None,
+) -> Path:
+    """As `train`, but raises Stopped if a signal ended the run before its end (not in a process of torchrun's)."""
     exp_dir = Path(exp_dir)
-    execute(lambda fresh: make_run(config, exp_dir, fresh=fresh), exp_dir, resume, device, progress)
+    try:
+        execute(lambda fresh: make_run(config, exp_dir, fresh=fresh), exp_dir, resume, device, progress)
+    except Stopped:
+        if not launched():  # torchrun takes any status but 0 for a crash; it says itself that it was told to stop
+            raise
     return exp_dir / "models"
 
 
 def execute(make: Callable[[bool], Run], exp_dir: Path, resume: str, device: str, progress: bool | None) -> bool:
     """Go through a run in `exp_dir`, as its only writer; whether it came to `train.max_steps`, now or earlier.
 
-    make: the run, told whether it starts anew. The rest as in `train`.
+    make: the run, told whether it starts anew. The rest as in `train_until_told`. Raises KeyboardInterrupt or Stopped
+    if a signal stopped the run before its end.
     """
-    progress = sys.stderr.isatty() if progress is None else progress
-    if int(os.environ.get("RANK", "0")) > 0:
-        return _execute(make, exp_dir, resume, device, progress, first=False)
-    with record.sole_writer(exp_dir):
-        return _execute(make, exp_dir, resume, device, progress, first=True)
+    progress = bool(sys.stderr and sys.stderr.isatty()) if progress is None else progress
+    first = is_first()
+    with record.sole_writer(exp_dir) if first else nullcontext():
+        return _execute(make, exp_dir, resume, device, progress, first=first)
 
 
 def _execute(
@@ -129,11 +161,36 @@ def _execute(
             + (f"from {checkpoint}" if checkpoint else "from scratch"),
             flush=True,
         )
-    trainer.fit(module, datamodule=run.data(), ckpt_path=checkpoint, weights_only=True)
+    fit(trainer, module, run.data(), checkpoint)
     finished = trainer.global_step >= options.max_steps
     if trainer.is_global_zero and finished:
         record.mark_finished(exp_dir, trainer.global_step, settings)
     return finished
+
+
+def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path | None) -> None:
+    """Train. Raises KeyboardInterrupt or Stopped if a signal stopped the run before its end."""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:  # what Lightning makes of a KeyboardInterrupt
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    except AudioVQError as error:  # one from a process that loads data comes with that process's traceback in its text
+        if str(error).startswith("Caught "):
+            raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
+        raise
+    raise_if_told(trainer)
+
+
+def launched() -> bool:
+    """Whether torchrun started this process, as one of several."""
+    return bool(TorchElasticEnvironment.detect())
+
+
+def is_first() -> bool:
+    """Whether this process is the only one of the run, or the first of several."""
+    return not launched() or int(os.environ["RANK"]) == 0
 
 
 def make_run(config: Experiment, exp_dir: Path, *, fresh: bool) -> Run:
@@ -144,10 +201,20 @@ def make_run(config: Experiment, exp_dir: Path, *, fresh: bool) -> Run:
 def build_trainer(
     options: OptimizationConfig, exp_dir: Path, callbacks: list[pl.Callback], device: str, progress: bool
 ) -> pl.Trainer:
-    """The trainer of any run: under torchrun one of its processes, with logs in exp_dir."""
-    processes, on_this_node = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    """The trainer of any run: under torchrun one of its processes, with logs in exp_dir.
+
+    Raises ConfigError for a device that this machine does not have.
+    """
+    processes = on_this_node = 1
+    environment: ClusterEnvironment = LightningEnvironment()
+    if launched():
+        processes, on_this_node = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        environment = TorchElasticEnvironment()
+    else:  # what Slurm, MPI or a shell left in the environment does not count
+        environment.set_global_rank(0)
     return pl.Trainer(
-        accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
+        accelerator={"cpu": "cpu", "cuda": "gpu"}[pick_device(device).type],
+        plugins=[environment, CheckpointFiles()],
         devices=on_this_node,
         num_nodes=processes // on_this_node,
         # a decoder or a codebook that is not trained yet gets no gradient

@@ -163,6 +163,7 @@ def _read_set(
     features: str | None,
     codec: str | None,
 ) -> Any:
+    from audiovq.modelfolder import bundled_models
     from audiovq.prior.collection import read_collection
     from studies.prior_ablation.ablation import CodeSet
 
@@ -181,8 +182,9 @@ def _read_set(
         bits = None if reconstruction is None else float(reconstruction)
     except ValueError:
         raise click.UsageError(f"--reconstruction {name}={reconstruction}: give a number") from None
-    judge = None if features is None else _judge(name, features, codec or spec.model)
-    dims = _dims(codec or spec.model, items[0].codes.shape[1:]) if spec.layout == "grid" else None
+    codec = codec or (spec.model if spec.model in bundled_models() else None)  # no folder that a file names
+    judge = None if features is None else _judge(name, features, codec)
+    dims = _dims(codec, items[0].codes.shape[1:]) if spec.layout == "grid" else None
     return CodeSet(name, spec, train, valid, test, bits, judge, dims)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from audiovq import modelfolder
 from audiovq.cli.main import cli
 from audiovq.data.audio import write_audio
 
@@ -19,6 +20,21 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+MODELS: dict[str, Path] = {}
+
+
+@pytest.fixture(scope="session")
+def bundled() -> dict[str, Path]:
+    """Models that come with the package, as far as the command can tell: it finds what files name."""
+    return MODELS
+
+
+@pytest.fixture(autouse=True)
+def _bundled(monkeypatch: pytest.MonkeyPatch):
+    known = modelfolder.bundled_models
+    monkeypatch.setattr(modelfolder, "bundled_models", lambda: known() | MODELS)
 
 
 def save_model(folder: Path, seed: int = 0, **changes: object) -> Path:
@@ -33,6 +49,7 @@ def save_model(folder: Path, seed: int = 0, **changes: object) -> Path:
     }
     torch.manual_seed(seed)
     AudioVQVAE.from_config(AudioModelConfig.model_validate(config | changes)).save_pretrained(folder)
+    MODELS[folder.name] = folder
     return folder
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -90,9 +93,9 @@ def test_pipes_carry_the_same_bytes_as_files(run, wav, model, codes, tmp_path):
     assert soundfile.info(io.BytesIO(decoded.stdout_bytes)).frames == 40000
 
 
-def test_a_closed_pipe_ends_quietly(codes):
+def test_a_closed_pipe_ends_quietly(codes, model):
     command = [sys.executable, "-c", "from audiovq.cli.main import cli; cli()", "decode", str(codes), "-", "-q"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*command, "--model", model], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
@@ -214,3 +217,49 @@ def test_speakers_are_named_at_encoding_or_decoding(run, wav, voices, tmp_path):
     assert run("decode", tmp_path / "plain.codes", tmp_path / "x.wav", "--speaker", "bob").exit_code == 0
     assert run("decode", tmp_path / "bob.codes", tmp_path / "y.wav").exit_code == 0
     assert (tmp_path / "x.wav").read_bytes() == (tmp_path / "y.wav").read_bytes()
+
+
+def test_sound_that_is_cut_off_is_refused_or_taken_with_a_warning(run, wav, model, tmp_path):
+    wav.write_bytes(wav.read_bytes()[:40044])
+    refused = run("encode", wav, tmp_path / "a.codes", "--model", model)
+    assert (refused.exit_code, (tmp_path / "a.codes").exists()) == (1, False)
+    assert f"{wav}: ends after 20000 of 40000 samples" in refused.stderr
+    taken = run("encode", wav, tmp_path / "a.codes", "--model", model, "--allow-short")
+    assert (taken.exit_code, "audiovq: warning: " in taken.stderr) == (0, True)
+    assert json.loads(run("inspect", tmp_path / "a.codes", "--json").stdout)["num_samples"] == 20000
+
+
+def test_a_format_that_cannot_hold_the_sound_is_named_before_the_work(run, model, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "in.wav", np.zeros((500, 9)), 16000)
+    assert run("encode", tmp_path / "in.wav", tmp_path / "a.codes", "--model", model).exit_code == 0
+    monkeypatch.setattr("audiovq.codec.Codec.decode", lambda *args, **options: pytest.fail("worked first"))
+    done = run("decode", tmp_path / "a.codes", tmp_path / "a.flac", "--model", model)
+    assert (done.exit_code, "a.flac: FLAC holds 8 channels, not 9; name it .wav" in done.stderr) == (1, True)
+
+
+def test_fifos_are_read_as_standard_input_is(run, wav, codes, model, tmp_path):
+    def through_fifo(data: bytes) -> str:
+        (tmp_path / "fifo").unlink(missing_ok=True)
+        os.mkfifo(tmp_path / "fifo")
+        threading.Thread(target=(tmp_path / "fifo").write_bytes, args=(data,), daemon=True).start()
+        return str(tmp_path / "fifo")
+
+    done = run("encode", through_fifo(wav.read_bytes()), tmp_path / "b.codes", "--model", model, "-q")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "b.codes").read_bytes() == codes.read_bytes()
+    assert run("decode", through_fifo(codes.read_bytes()), tmp_path / "b.wav", "-q").exit_code == 0
+    assert run("inspect", through_fifo(codes.read_bytes()), "--json").exit_code == 0
+    assert run("verify", through_fifo(codes.read_bytes())).exit_code == 0
+
+
+def test_files_hold_the_name_of_a_model_and_open_no_folder(run, wav, model, tmp_path, monkeypatch, bundled):
+    monkeypatch.setitem(bundled, "tiny", bundled["tiny"])
+    del bundled["tiny"]
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model, tmp_path / "tiny")
+    assert run("encode", wav, "a.codes", "--model", tmp_path / "tiny").exit_code == 0
+    assert str(tmp_path).encode() not in (tmp_path / "a.codes").read_bytes()
+    assert json.loads(run("inspect", "a.codes", "--json").stdout)["model"] == "tiny"
+    done = run("decode", "a.codes", "a.wav")
+    assert (done.exit_code, "with --model" in done.stderr) == (1, True)
+    assert run("decode", "a.codes", "a.wav", "--model", "tiny").exit_code == 0

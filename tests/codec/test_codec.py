@@ -311,18 +311,24 @@ def test_codes_of_another_shape_are_refused_even_if_allowed(codec):
         other.decode(codec.encode(sound(0.2), RATE), allow_mismatch=True)
 
 
-def test_from_pretrained_and_for_header_find_the_folder(codec, tmp_path):
+def test_a_file_finds_a_bundled_model_by_the_name_of_its_folder(codec, tmp_path, monkeypatch):
     codec.model.save_pretrained(tmp_path / "m")
     loaded = Codec.from_pretrained(tmp_path / "m", device="cpu")
     encoded = loaded.encode(sound(0.2), RATE)
+    assert encoded.header.model == "m"
+    monkeypatch.setattr("audiovq.modelfolder.bundled_models", lambda: {"m": tmp_path / "m"})
     again = Codec.for_header(encoded.header, device="cpu")
     assert len(loaded.fingerprint) == 32
     np.testing.assert_array_equal(again.decode(encoded), loaded.decode(encoded))
 
 
-@pytest.mark.parametrize("name", ["nobody/nothing", "no-such-model"])
-def test_a_model_named_in_a_file_is_never_downloaded(codec, name, monkeypatch):
+@pytest.mark.parametrize("name", ["nobody/nothing", "no-such-model", "m", "./m", "{}/m", "~/m", "../m"])
+def test_a_model_named_in_a_file_is_never_downloaded_nor_opened(codec, name, tmp_path, monkeypatch):
     monkeypatch.setattr("audiovq.codec.codec.read_model", lambda *args: pytest.fail("looked for it elsewhere"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    codec.model.save_pretrained(tmp_path / "m")
+    name = name.format(tmp_path)
     header = codec.encode(sound(0.1), RATE).header
     with pytest.raises(BadModelError, match="--model"):
         Codec.for_header(replace(header, model=name))

@@ -19,17 +19,22 @@ from .image.test_codec import make_codec as make_image_codec
 def reads(monkeypatch) -> Counter[str]:
     """How often each file of a model folder was read, by name."""
     counts: Counter[str] = Counter()
-    load_file, read_text = modelfolder.load_file, Path.read_text
+    load_file, read_config, read_text = modelfolder.load_file, modelfolder.read_config, Path.read_text
 
     def counted_load(path, *args, **options):
         counts[Path(path).name] += 1
         return load_file(path, *args, **options)
+
+    def counted_config(folder):
+        counts[modelfolder.CONFIG] += 1
+        return read_config(folder)
 
     def counted_read(path, *args, **options):
         counts[path.name] += 1
         return read_text(path, *args, **options)
 
     monkeypatch.setattr(modelfolder, "load_file", counted_load)
+    monkeypatch.setattr(modelfolder, "read_config", counted_config)
     monkeypatch.setattr(Path, "read_text", counted_read)
     return counts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -170,3 +171,29 @@ def test_arrays_of_grids_may_have_levels(tmp_path):
     np.save(tmp_path / "x.npy", grids[None])
     with pytest.raises(BadCodesError, match=r"x\.npy: shape \[1, 3, 2, 4, 5\]"):
         read_collection([str(tmp_path / "x.npy")], spec=spec)
+
+
+@pytest.mark.parametrize("array", [np.zeros(3), np.array("x"), np.array(["a"]), np.zeros((1, 2, 3, 4, 5), int)])
+@pytest.mark.parametrize("layout", ["sequence", "grid"])
+def test_arrays_of_other_forms_are_refused(tmp_path, array, layout):
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(BadCodesError, match=r"x\.npy"):
+        read_collection([str(tmp_path)], spec=CodeSpec(codebook_sizes=[8], layout=layout))
+
+
+def test_damaged_arrays_and_folders_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((1, 9), int))
+    good, spec = (tmp_path / "x.npy").read_bytes(), CodeSpec(codebook_sizes=[8])
+    draw = np.random.default_rng(0)
+    for _ in range(150):
+        data = bytearray(good)
+        data[draw.integers(130)] = draw.integers(256)
+        (tmp_path / "x.npy").write_bytes(data[: draw.choice([len(data), draw.integers(len(data))])])
+        with contextlib.suppress(AudioVQError):
+            read_collection([str(tmp_path / "x.npy")], spec=spec)
+    (tmp_path / "x.npy").write_bytes(good)
+    (tmp_path / ".x.3fa4c0d1e2f3.npy").touch()
+    assert [item.name for item in read_collection([str(tmp_path)], spec=spec).items] == ["x"]
+    (tmp_path / "gone.codes").symlink_to("/nowhere")
+    with pytest.raises(BadCodesError, match=r"gone\.codes: a link that leads nowhere"):
+        read_collection([str(tmp_path)], spec=spec)

@@ -10,7 +10,7 @@ import click
 
 from audiovq.cli.image.inputs import holds_many, refuse_pipes
 from audiovq.cli.shared.batch import File, process
-from audiovq.cli.shared.options import set_threads, work_options
+from audiovq.cli.shared.options import set_threads, skip_option, work_options
 from audiovq.cli.shared.progress import Progress, step_bar
 from audiovq.errors import OutputError
 
@@ -25,10 +25,19 @@ MODEL = "A model folder, a bundled name or a hub id."
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @click.option("--model", required=True, help=MODEL)
+@skip_option
 @work_options
 @click.pass_context
 def encode(
-    ctx: click.Context, source: str, target: str, model: str, device: str, threads: int | None, force: bool, quiet: bool
+    ctx: click.Context,
+    source: str,
+    target: str,
+    model: str,
+    device: str,
+    threads: int | None,
+    force: bool,
+    skip_existing: bool,
+    quiet: bool,
 ) -> None:
     """Encode pictures IN to codes OUT.
 
@@ -58,7 +67,8 @@ def encode(
         return encode_image(codec, source, target, force=force)
 
     debug = ctx.find_root().params["debug"]
-    process(source, target, work, suffixes=sorted(SUFFIXES), new_suffix=".codes", quiet=quiet, debug=debug)
+    how = {"quiet": quiet, "debug": debug, "skip_existing": skip_existing}
+    process(source, target, work, suffixes=sorted(SUFFIXES), new_suffix=".codes", **how)
 
 
 @click.command()
@@ -68,6 +78,7 @@ def encode(
 @click.option("--allow-mismatch", is_flag=True, help="Decode with --model although another model made the codes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of a PixelCNN decoder.")
 @click.option("--conceal", is_flag=True, help="Grey instead of an error where a packet is damaged.")
+@skip_option
 @work_options
 @click.pass_context
 def decode(
@@ -81,6 +92,7 @@ def decode(
     device: str,
     threads: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
 ) -> None:
     """Decode codes IN to pictures OUT (.png), of the size that went in.
@@ -111,7 +123,8 @@ def decode(
         return decode_image(codec, source, target, force=force, **options)
 
     debug = ctx.find_root().params["debug"]
-    process(source, target, work, suffixes=[".codes"], new_suffix=".png", quiet=quiet, debug=debug)
+    how = {"quiet": quiet, "debug": debug, "skip_existing": skip_existing}
+    process(source, target, work, suffixes=[".codes"], new_suffix=".png", **how)
 
 
 def _encode_array(codec: ImageCodec, source: str, target: Path, *, force: bool, quiet: bool) -> None:
@@ -126,7 +139,7 @@ def _encode_array(codec: ImageCodec, source: str, target: Path, *, force: bool, 
     labels = target.with_suffix(".labels.txt")
     if labels.exists() and not force:
         raise OutputError(f"{labels}: exists already; use --force to overwrite it")
-    with atomic_output(target, force=force) as temporary:
+    with atomic_output(target, force=force, source=source) as temporary:
         opened = open_images(source)
         if opened.labels is not None and len(target.stem.split()) != 1:
             raise OutputError(f"{target}: items are named after it in {labels.name}; choose a name without spaces")

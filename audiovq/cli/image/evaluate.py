@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.options import THREADS, Output, set_threads
 from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadDataError
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
-OUTPUT = click.Path(dir_okay=False, path_type=Path)
+OUTPUT = Output()
 
 
 @click.command()
@@ -29,7 +29,7 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 @click.option("--json", "json_path", type=OUTPUT, help="Write everything as JSON; an existing file is replaced.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option("--threads", type=THREADS, help="CPU threads.")
 def evaluate(
     model: str,
     data: Path,

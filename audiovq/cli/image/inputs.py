@@ -41,6 +41,7 @@ def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]
     from audiovq.data.image.files import SUFFIXES
     from audiovq.data.image.open import spread
     from audiovq.data.image.sources import open_source
+    from audiovq.data.walk import walk
 
     path = Path(source)
     if holds_many(source):
@@ -55,7 +56,7 @@ def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]
         return [Entry(opened.names[number], partial(read, number)) for number in numbers]
     if not path.is_dir():
         return [Entry(source, partial(read_picture, path, channels))]
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = walk(path, SUFFIXES).checked()
     if not files:
         raise BadDataError(f"{source}: holds no file that ends in {', '.join(sorted(SUFFIXES))}; check the path")
     chosen = [files[number] for number in spread(len(files), limit)]

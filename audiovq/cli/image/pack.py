@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from audiovq.cli.shared.options import THREADS
+
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
 _SHOWN = 5
@@ -38,7 +40,7 @@ _SHOWN = 5
 )
 @click.option("--allow-lossy", is_flag=True, help="Pack JPEG and lossy WebP files too; their bits/dim are too low.")
 @click.option("--against", type=_PATH, metavar="PACK", help="Count the pictures that PACK, of another split, has too.")
-@click.option("--nj", type=_COUNT, default=1, show_default=True, help="Threads that decode.")
+@click.option("--nj", type=THREADS, default=1, show_default=True, help="Threads that decode.")
 @click.option("--force", "-f", is_flag=True, help="Replace an existing pack.")
 def pack(source: Path, out: Path, against: Path | None, **options: Any) -> None:
     """Pack pictures in the folder OUT, as training reads them: 8-bit RGB, all of one size, with their classes.

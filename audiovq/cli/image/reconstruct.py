@@ -13,6 +13,7 @@ from audiovq.cli.image.inputs import Entry, entries, refuse_pipes
 from audiovq.cli.shared.batch import exit_if_failed, process_jobs
 from audiovq.cli.shared.options import set_threads, work_options
 from audiovq.cli.shared.progress import Progress
+from audiovq.data.files import refuse_input
 from audiovq.errors import OutputError
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def reconstruct(
     if target is None and limit is None:
         limit = SHEET
     jobs = _jobs(entries(source, codec.channels, limit), source, target)
+    if force:
+        for entry, output in jobs:
+            refuse_input(source if entry.name == source else Path(source, entry.name), output)
     shown: list[Pixels] = []
 
     def work(entry: Entry, output: Path | str, progress: Progress) -> ImageReport:
@@ -93,7 +97,8 @@ def _jobs(found: list[Entry], source: str, target: str | None) -> list[tuple[Ent
         return [(entry, "sheet") for entry in found]
     path = Path(target)
     if [entry.name for entry in found] == [source]:  # a single file
-        return [(found[0], path / Path(source).with_suffix(".png").name if path.is_dir() else path)]
+        place = path / Path(source).with_suffix(".png").name if path.is_dir() else path
+        return [(found[0], place)]
     if path.exists() and not path.is_dir():
         raise OutputError(f"{target}: is a file; name a directory to hold what {source} becomes")
     origin: dict[Path, Entry] = {}

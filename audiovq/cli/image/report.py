@@ -10,7 +10,7 @@ import click
 from audiovq.cli.image.codes import MODEL
 from audiovq.cli.image.inputs import Entry, entries, refuse_pipes
 from audiovq.cli.shared.batch import exit_if_failed
-from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.options import THREADS, Output, set_threads
 from audiovq.cli.shared.progress import TreeBar
 from audiovq.cli.shared.report import error_line
 from audiovq.errors import AudioVQError, BadDataError
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 @click.argument("sources", metavar="IN...", nargs=-1, required=True)
 @click.option("--model", required=True, help=MODEL)
 @click.option("--limit", type=click.IntRange(min=1), help="No more than so many pictures of each IN, spread evenly.")
-@click.option("--json", "json_path", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--json", "json_path", metavar="FILE", type=Output(),
               help="Write everything as JSON too.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of a PixelCNN decoder.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; torch's choice if not given.")
+@click.option("--threads", type=THREADS, help="CPU threads; torch's choice if not given.")
 @click.option("--force", "-f", is_flag=True, help="Overwrite an existing FILE.")
 @click.option("--quiet", "-q", is_flag=True, help="No rows of single pictures, and no progress bar.")
 @click.pass_context

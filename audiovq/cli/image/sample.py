@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.options import THREADS, set_threads
 from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadModelError, ConfigError
 
@@ -36,7 +36,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
               help="Draw from the fewest codes that have this probability.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option("--threads", type=THREADS, help="CPU threads.")
 @click.option("--force", "-f", is_flag=True, help="Overwrite an existing file.")
 def sample(
     model: str,

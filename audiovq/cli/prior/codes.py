@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from audiovq.cli.shared.options import Output
 from audiovq.data.tables import read_pairs
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 # audiovq.prior.KINDS, which is slow to import
 KINDS = ("uniform", "unigram", "bigram", "trigram", "wavenet", "pixelcnn", "transformer")
 FOLDER = click.Path(file_okay=False, path_type=Path)
-OUTPUT = click.Path(dir_okay=False, path_type=Path)
+INPUT, OUTPUT = click.Path(dir_okay=False, path_type=Path), Output()
 
 
 def codes_options(command: F) -> F:
     """What arrays and archives don't say about their codes."""
     for option in (
-        click.option("--utt2spk", type=OUTPUT, help="Lines of <item> <speaker>, instead of those in the files."),
+        click.option("--utt2spk", type=INPUT, help="Lines of <item> <speaker>, instead of those in the files."),
         click.option("--allow-mismatch", is_flag=True, help="Take codes of another codec, if their shape fits."),
     ):
         command = option(command)
@@ -39,13 +40,14 @@ def given_spec(codec: str | None, sizes: str | None, frame_rate: float | None, l
         raise click.UsageError("--codec and --codebook-sizes say the same thing twice; give one of them")
     if codec is not None:
         from audiovq.codec import ImageCodec, open_codec
+        from audiovq.codec.loading import name_for_files
 
         coder = open_codec(codec, "cpu")
         return CodeSpec(
             codebook_sizes=list(coder.model.codebook_sizes),
             layout="grid" if isinstance(coder, ImageCodec) else "sequence",
             frame_rate=None if isinstance(coder, ImageCodec) else coder.frame_rate,
-            model=codec,
+            model=name_for_files(codec),
             fingerprint=coder.fingerprint[:8].hex(),
         )
     if sizes is None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.prior.codes import FOLDER, KINDS, OUTPUT, codes_options, given_spec, read_labels, read_like
+from audiovq.cli.prior.codes import FOLDER, INPUT, KINDS, OUTPUT, codes_options, given_spec, read_labels, read_like
 from audiovq.cli.prior.sample import sample
-from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.options import THREADS, set_threads
 from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import BadDataError, ConfigError
 
@@ -45,11 +45,11 @@ prior.add_command(sample)
 )
 @click.option("--num-quantizers", type=click.IntRange(min=1), help="Only the first levels.")
 @click.option("--by-speaker", is_flag=True, help="Condition on the speaker or class of each item.")
-@click.option("--config", type=OUTPUT, help="YAML with keys prior, data, train over the defaults.")
+@click.option("--config", type=INPUT, help="YAML with keys prior, data, train over the defaults.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="E.g. -o train.max_steps=500.")
 @click.option("--resume", default="auto", show_default=True, metavar="auto|none|CKPT", help="Where to go on from.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option("--threads", type=THREADS, help="CPU threads.")
 @click.option("--force", "-f", is_flag=True, help="Overwrite a prior in --out.")
 @codes_options
 def fit(
@@ -115,7 +115,7 @@ def fit(
 @click.argument("codes", metavar="CODES...", nargs=-1, required=True)
 @click.option("--json", "json_path", type=OUTPUT, help="Write everything as JSON; an existing file is replaced.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option("--threads", type=THREADS, help="CPU threads.")
 @click.option("--quiet", "-q", is_flag=True, help="No line for each item.")
 @codes_options
 def score(

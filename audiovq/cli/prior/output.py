@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 def codec_for(spec: CodeSpec, name: str | None) -> Codec | ImageCodec:
     """The codec that decodes what a prior draws: the one that is named, or the prior's own."""
     from audiovq.codec import ImageCodec, open_codec
+    from audiovq.codec.loading import bundled_model
 
     if name is None and spec.model is None:
         raise ConfigError("the prior does not say whose codes it draws; give --codec")
-    coder = open_codec(name or str(spec.model), "cpu")
+    coder = open_codec(name or bundled_model(str(spec.model), "the prior was fitted on codes", "--codec"), "cpu")
     if isinstance(coder, ImageCodec) != (spec.layout == "grid"):
         kinds = ("grids, and it is a codec of sound", "sequences, and it is one of pictures")
         raise ConfigError(

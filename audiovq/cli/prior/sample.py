@@ -9,7 +9,7 @@ import click
 
 from audiovq.cli.prior.codes import FOLDER, OUTPUT, read_like
 from audiovq.cli.prior.output import codec_for, write_codes_of, write_sheet, write_sounds
-from audiovq.cli.shared.options import set_threads
+from audiovq.cli.shared.options import THREADS, set_threads
 from audiovq.cli.shared.progress import step_bar
 from audiovq.errors import ConfigError
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--speaker", help="Voice of a codec that has several; --label if not given.")
 @click.option("--allow-mismatch", is_flag=True, help="Decode with another codec than the prior was fitted on.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option("--threads", type=THREADS, help="CPU threads.")
 @click.option("--force", "-f", is_flag=True, help="Overwrite existing files.")
 def sample(
     prior_dir: Path,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,8 @@ from audiovq.data.files import open_output
 from audiovq.data.kaldi.archives import Specifier, read_archive, read_scp
 from audiovq.data.kaldi.recording import as_waveform, read_recording
 from audiovq.data.kaldi.utterance import cut_problem, parse_cut
-from audiovq.data.tables import read_pairs, read_table, write_table
-from audiovq.errors import BadDataError, OutputError
+from audiovq.data.tables import read_pairs, write_table
+from audiovq.errors import BadAudioError, BadDataError, OutputError
 
 if TYPE_CHECKING:
     from audiovq.codec import EncodedAudio, FileReport
@@ -58,20 +60,25 @@ def encode_entries(
     encode: Encode,
     *,
     segments: Path | None,
+    allow_short: bool = False,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     debug: bool,
 ) -> None:
     """Encode the utterances of an scp file or an archive of sound, into an archive of codes or files of a folder."""
-    entries, total = _sounds(source, segments)
+    entries, total = _sounds(source, segments, allow_short)
     out = specifier(target)
     if out is None:
         folder = _output_folder(target)
         jobs = ((entry, _file_of(entry.id, folder, ".codes")) for entry in entries)
+        jobs = (job for job in jobs if not (skip_existing and job[1].is_file()))
         seen = _Counted(jobs)
         failed = process_jobs(seen, _encode_to_file(encode, force), total=total, threads=1, quiet=quiet, debug=debug)
         exit_if_failed(failed, seen.count, "utterances")
         return
+    if skip_existing:
+        raise click.UsageError("--skip-existing is for files; an archive is written as a whole")
     from audiovq.bitstream.archive import CodesArchiveWriter
     from audiovq.codec.files import FileReport
 
@@ -103,13 +110,14 @@ def decode_entries(
     *,
     threads: Callable[[EncodedAudio], int],
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     debug: bool,
 ) -> None:
     """Decode utterances to files of a folder, and list them in a wav.scp there."""
     folder = _output_folder(target)
     scp = folder / "wav.scp"
-    if scp.exists() and not force:
+    if scp.exists() and not (force or skip_existing):
         raise OutputError(f"{scp}: exists already; use --force to overwrite it")
     first = next(codes, None)
     if first is None:
@@ -121,8 +129,15 @@ def decode_entries(
         done[entry.id] = str(path)
         return report
 
-    jobs = ((Entry(u, encoded), _file_of(u, folder, ".wav")) for u, encoded in itertools.chain([first], codes))
-    seen = _Counted(jobs)
+    def jobs() -> Iterator[tuple[Entry, Path]]:
+        for utterance, encoded in itertools.chain([first], codes):
+            path = _file_of(utterance, folder, ".wav")
+            if skip_existing and path.is_file():
+                done[utterance] = str(path)
+            else:
+                yield Entry(utterance, encoded), path
+
+    seen = _Counted(jobs())
     failed = process_jobs(seen, work, total=None, threads=threads(first[1]), quiet=quiet, debug=debug)
     if done:
         write_table(scp, done)
@@ -142,13 +157,13 @@ class _Counted:
             yield job
 
 
-def _sounds(source: Specifier, segments: Path | None) -> tuple[Iterator[Entry], int | None]:
+def _sounds(source: Specifier, segments: Path | None, allow_short: bool) -> tuple[Iterator[Entry], int | None]:
     """Utterances with a call that reads each, and how many there are if that is known."""
     if source.scp is None:
         if segments is not None:
             raise click.UsageError("--segments cuts the recordings of an scp file; an archive has none")
         assert source.ark is not None
-        sounds = ((key, value) for key, value in read_archive(source.ark))
+        sounds = ((key, value) for key, value in read_archive(source.ark, allow_short=allow_short))
         return (Entry(key, lambda key=key, value=value: as_waveform(value, key)) for key, value in sounds), None
     if source.ark is not None:
         raise click.UsageError("read from ark:FILE or from scp:FILE, not from both")
@@ -157,16 +172,27 @@ def _sounds(source: Specifier, segments: Path | None) -> tuple[Iterator[Entry], 
     if segments is not None:
         places = _cuts(segments, wavs)
     entries = [
-        Entry(u, lambda r=wavs[recording], start=start, end=end: read_recording(r, start, end))
+        Entry(u, partial(read_recording, wavs[recording], start, end, allow_short=allow_short))
         for u, (recording, start, end) in places.items()
     ]
+    if source.permissive:
+        return _readable(entries), None
     return iter(entries), len(entries)
 
 
+def _readable(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """As Kaldi's `scp,p:` has it: what can't be read is left out, with a warning."""
+    for entry in entries:
+        try:
+            sound = entry.value()
+        except BadAudioError as error:
+            warnings.warn(f"{entry.id}: {error}; left out", stacklevel=2)
+        else:
+            yield Entry(entry.id, lambda sound=sound: sound)
+
+
 def _cuts(segments: Path, wavs: dict[str, str]) -> dict[str, tuple[str, float, float | None]]:
-    if not segments.is_file():
-        raise BadDataError(f"{segments}: no such file; check the name")
-    table = read_table(segments)
+    table = read_scp(str(segments))
     for utterance, row in table.rows.items():
         if what := cut_problem(utterance, row.value, wavs):
             table.problem(utterance, what)
@@ -179,6 +205,8 @@ def _cuts(segments: Path, wavs: dict[str, str]) -> dict[str, tuple[str, float, f
 def _output_folder(target: str) -> Path:
     if target == "-":
         raise click.UsageError("many utterances can't all go to standard output as files; name a directory, or ark:-")
+    if target.lstrip().startswith("|"):
+        raise click.UsageError(f"{target}: is a command, not a directory; write 'ark:| COMMAND'")
     if Path(target).exists() and not Path(target).is_dir():
         raise OutputError(f"{target}: is a file; name a directory to hold a file for each utterance")
     return Path(target)

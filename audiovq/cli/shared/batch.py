@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import os
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,17 @@ from typing import Any, BinaryIO
 import click
 
 from audiovq.cli.shared.progress import Progress, TreeBar, file_bar
-from audiovq.cli.shared.report import Report, error_line, file_line
+from audiovq.cli.shared.report import Report, error_line, file_line, show_notices
+from audiovq.data.files import refuse_input
+from audiovq.data.standard import standard_input, standard_output
+from audiovq.data.walk import walk
 from audiovq.errors import AudioVQError, BadAudioError, BadCodesError, BadDataError, OutputError
 
 File = Path | BinaryIO
 Job = tuple[Any, Any]  # source, target
 JobWork = Callable[[Any, Any, Progress], Report]
 Work = Callable[[File, File, Progress], Report]
+_NAMED = 20  # files that share an error, by name
 
 
 def process(
@@ -31,6 +36,7 @@ def process(
     new_suffix: str,
     quiet: bool,
     debug: bool,
+    skip_existing: bool = False,
     files_at_once: Callable[[list[Path]], int] = lambda sources: 1,
 ) -> None:
     """Run `work` on every file that `source` stands for, and print a line about each.
@@ -43,24 +49,44 @@ def process(
         new_suffix: of the files written into a directory.
         quiet: no line about a file that is done, and no bar.
         debug: let the first error through.
+        skip_existing: what is there already is done: files appear whole or not at all.
         files_at_once: told the files of a tree, says how many threads are to work on them. What is written and printed
             does not depend on it.
 
-    A file of a tree that fails is named on stderr and does not stop the others; the exit code is 1 then.
+    A file of a tree that fails is named on stderr and does not stop the others; the exit code is 1 then, and also where
+    a link leads nowhere or a folder can't be read.
     """
-    if not Path(source).is_dir() or source == "-":
-        _process_one(source, target, work, new_suffix, quiet)
+    show_notices(not quiet)
+    if skip_existing and click.get_current_context().params.get("force"):
+        raise click.UsageError("--force writes anew what --skip-existing leaves; give one of them")
+    if source == "-" or not os.path.isdir(source):
+        _process_one(source, target, work, new_suffix, quiet, skip_existing)
         return
     if target == "-":
         raise click.UsageError(f"{source} is a directory: its files can't all go to standard output; name a directory")
-    jobs = plan_tree(Path(source), Path(target), suffixes, new_suffix)
+    jobs, problems = plan_tree(Path(source), Path(target), suffixes, new_suffix)
+    for problem in problems:
+        click.echo(f"audiovq: error: {problem}", err=True)
+    total = len(jobs) + len(problems)
+    if skip_existing:
+        jobs = without_done(jobs, quiet=quiet)
     threads = files_at_once([source for source, _ in jobs])
     failed = process_jobs(jobs, work, total=len(jobs), threads=threads, quiet=quiet, debug=debug)
-    exit_if_failed(failed, len(jobs))
+    exit_if_failed(failed + len(problems), total)
 
 
-def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: str) -> list[tuple[Path, Path]]:
-    """Pairs of input and output for the files under `source`, in order.
+def without_done(jobs: list[Job], *, quiet: bool) -> list[Job]:
+    """Those whose target is not there yet."""
+    rest = [job for job in jobs if not job[1].is_file()]
+    if len(rest) < len(jobs) and not quiet:
+        click.echo(f"audiovq: {len(jobs) - len(rest)} of {len(jobs)} are done already and skipped", err=True)
+    return rest
+
+
+def plan_tree(
+    source: Path, target: Path, suffixes: Iterable[str], new_suffix: str
+) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Pairs of input and output for the files under `source`, in order, and a line for each thing that is amiss there.
 
     Raises:
         BadAudioError, BadCodesError, BadDataError: nothing there to do.
@@ -69,39 +95,62 @@ def plan_tree(source: Path, target: Path, suffixes: Iterable[str], new_suffix: s
     suffixes = tuple(suffixes)
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target}: is a file; name a directory to hold what {source} becomes")
-    paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    if not paths:
+    tree = walk(source, suffixes)
+    if not tree.files and not tree.problems:
         kinds: dict[str, type[AudioVQError]] = {".codes": BadCodesError, ".wav": BadAudioError}
         error = next((kinds[suffix] for suffix in suffixes if suffix in kinds), BadDataError)
         raise error(f"{source}: holds no file that ends in {', '.join(suffixes)}; check the path")
     origin: dict[Path, Path] = {}
-    for path in paths:
+    inner = _inside(target, source)
+    for path in tree.files:
+        if inner and path.relative_to(source).parts[: len(inner)] == inner:
+            continue  # what an earlier run wrote
         output = (target / path.relative_to(source)).with_suffix(new_suffix)
         if output in origin:
             raise OutputError(f"{output}: both {origin[output]} and {path} would become it; rename one of them")
         origin[output] = path
-    return [(path, output) for output, path in origin.items()]
+    return [(path, output) for output, path in origin.items()], tree.problems
+
+
+def _inside(target: Path, source: Path) -> tuple[str, ...]:
+    """The way from the folder `source` to `target`; nothing if it lies elsewhere, or is the same."""
+    try:
+        return target.resolve().relative_to(source.resolve()).parts
+    except (ValueError, OSError, RuntimeError):
+        return ()
 
 
 def input_file(name: str) -> File:
-    """A path, or standard input for `-`."""
-    return sys.stdin.buffer if name == "-" else Path(name)
+    """A path, or standard input for `-`, or a FIFO (`<(COMMAND)`) opened as that is."""
+    if name == "-":
+        return standard_input()
+    path = Path(name)
+    with contextlib.suppress(OSError, ValueError):  # whoever opens the path says what is wrong with it
+        if path.is_fifo() or path.is_char_device():
+            return path.open("rb")
+    return path
 
 
 def output_file(name: str, source: str, new_suffix: str) -> File:
     """A path, standard output for `-`, or a place in the directory `name`."""
     if name == "-":
-        return sys.stdout.buffer
+        return standard_output()
+    if name.lstrip().startswith("|"):
+        raise click.UsageError(f"{name}: is a command, not a file; write to - and pipe that, or to 'ark:| COMMAND'")
     path = Path(name)
-    if path.is_dir() and source != "-":
+    if os.path.isdir(path) and source != "-":
         return path / Path(source).with_suffix(new_suffix).name
     return path
 
 
-def _process_one(source: str, target: str, work: Work, new_suffix: str, quiet: bool) -> None:
+def _process_one(source: str, target: str, work: Work, new_suffix: str, quiet: bool, skip_existing: bool) -> None:
     output = output_file(target, source, new_suffix)
+    if skip_existing and isinstance(output, Path) and not without_done([(source, output)], quiet=quiet):
+        return
     with file_bar(quiet) as progress:
         try:
+            if source != "-":
+                refuse_input(source, output)
             report = work(input_file(source), output, progress)
         except AudioVQError as error:
             raise _naming_the_file(error, source, target) from error
@@ -116,21 +165,32 @@ def process_jobs(
 ) -> int:
     """Run `work` on every job, name those that fail on stderr, and return how many did.
 
+    An error that several share to the letter is said once, and once more with their number and some of their names.
+
     Args:
         jobs: pairs of source and target, as `str` should show them. They are taken one by one with one thread.
         total: number of jobs, if it is known.
         lines: print a line about each that is done, unless `quiet`.
     """
     failed = 0
+    said: dict[str, list[str]] = {}  # errors to the letter, and where else they came up
     with TreeBar(total, quiet) as bar, closing(_outcomes(jobs, work, threads, bar)) as outcomes:
         for (source, target), outcome in outcomes:
             if isinstance(outcome, Exception):
                 if debug:
                     raise outcome
                 failed += 1
-                bar.write(error_line(_naming_the_file(outcome, source, target)))
+                if str(outcome) in said:
+                    said[str(outcome)].append(str(source))
+                else:
+                    said[str(outcome)] = []
+                    bar.write(error_line(_naming_the_file(outcome, source, target)))
             elif lines and not quiet:
                 bar.write(file_line(source, target, outcome))
+        for text, others in said.items():
+            if others:
+                some = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+                bar.write(f"audiovq: error: the same of {len(others)} more ({some}): {' '.join(text.split())}")
     return failed
 
 
@@ -158,6 +218,7 @@ def _outcomes(
 
         try:
             if isinstance(target, Path):
+                refuse_input(source, target)
                 target.parent.mkdir(parents=True, exist_ok=True)
             report = work(source, target, progress)
         except Exception as error:

@@ -9,11 +9,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from audiovq.data.files import check_target
+from audiovq.data.kaldi.streams import NO_PIPES
+
 if TYPE_CHECKING:
     from audiovq.codec import Codec
 
+THREADS = click.IntRange(1, 1024)
 F = TypeVar("F", bound=Callable[..., Any])
 PRECISIONS = ("fp32", "bf16", "int8")  # those of audiovq.audio.wavenet_sampler, which is slow to import
+
+
+class Output(click.Path):
+    """A file to be written at the end: whether that can be is seen before the work."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        check_target(path, force=True)
+        return path
 
 
 class Bitrate(click.ParamType):
@@ -39,7 +55,7 @@ def work_options(command: F) -> F:
         click.option("--force", "-f", is_flag=True, help="Overwrite existing files."),
         click.option(
             "--threads",
-            type=click.IntRange(min=1),
+            type=THREADS,
             help="CPU threads; torch's choice if not given. A folder is decoded by a WaveNet in so many files at once,"
             " on all cores if not given.",
         ),
@@ -47,6 +63,13 @@ def work_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def skip_option(command: F) -> F:
+    """--skip-existing."""
+    return click.option("--skip-existing", is_flag=True, help="Leave out what is there already: go on after a stop.")(
+        command
+    )
 
 
 def encode_options(command: F) -> F:
@@ -66,10 +89,33 @@ def refuse_both_rates(options: dict[str, Any]) -> None:
         raise click.UsageError("--bitrate and --num-quantizers say the same thing twice; give one of them")
 
 
+allow_short = click.option(
+    "--allow-short", is_flag=True, help="Take sound that is cut off, or shorter than it says, with a warning."
+)
+
+
+def _refuse_pipes(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """By the environment, which reaches every reader of a wav.scp, in other processes too."""
+    if value:
+        before = os.environ.get(NO_PIPES)
+        os.environ[NO_PIPES] = "1"
+        ctx.call_on_close(lambda: os.environ.pop(NO_PIPES) if before is None else os.environ.update({NO_PIPES: before}))
+
+
+no_pipes = click.option(
+    "--no-pipes",
+    is_flag=True,
+    expose_value=False,
+    callback=_refuse_pipes,
+    help=f"Refuse commands in wav.scp: for data of others. {NO_PIPES}=1 does so everywhere.",
+)
+
+
 def kaldi_options(command: F) -> F:
-    """--segments and --utt2spk."""
+    """--segments, --utt2spk and --no-pipes."""
     path = click.Path(path_type=Path)
     for option in (
+        no_pipes,
         click.option("--utt2spk", type=path, help="The speaker of each utterance of an scp file or archive."),
         click.option("--segments", type=path, help="Cuts the recordings of an scp file into utterances."),
     ):

@@ -35,7 +35,9 @@ def file_line(source: object, target: object, report: Report) -> str:
 
 
 def show_own_warnings_only() -> None:
-    """Warnings of this package become one line on stderr; those of libraries are not the user's business."""
+    """Warnings of this package become one line on stderr, under PYTHONWARNINGS=ignore too: they are about the user's
+    files. Those of libraries are not the user's business.
+    """
     package = str(Path(audiovq.__file__).resolve().parent)
 
     def show(
@@ -50,6 +52,7 @@ def show_own_warnings_only() -> None:
             click.echo(f"audiovq: warning: {message}", err=True)
 
     warnings.showwarning = show
+    warnings.filterwarnings("default", module=r"audiovq(\.|$)")
 
 
 class _OnStderr(logging.Handler):

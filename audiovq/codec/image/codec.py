@@ -20,7 +20,14 @@ from torch import Tensor
 
 from audiovq.bitstream import CodesReader, ImageHeader, as_image, packet_frames, write_codes
 from audiovq.codec.image.strips import STRIP_PIXELS, decode_strips, encode_strips
-from audiovq.codec.loading import check_fingerprint, model_at_hand, pick_device
+from audiovq.codec.loading import (
+    as_released,
+    check_fingerprint,
+    check_trained,
+    model_at_hand,
+    name_for_files,
+    pick_device,
+)
 from audiovq.errors import BadCodesError, BadDataError, BadModelError, ModelMismatchError
 from audiovq.image import ImageVQVAE, image_model_from
 from audiovq.modelfolder import StoredModel, read_model
@@ -42,7 +49,7 @@ class ImageCodec:
 
     Args:
         model: an `ImageVQVAE` of 8-bit pixels; it is put into eval mode.
-        name: what `.codes` files will call the model: a bundled name, or its folder.
+        name: what `.codes` files will call the model: a bundled name, a hub id, or the name of its folder.
         fingerprint: SHA-256 of what gives its codes their meaning (`codes_fingerprint`), by which they are known again.
 
     Raises:
@@ -58,8 +65,8 @@ class ImageCodec:
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str], device: str = "auto") -> ImageCodec:
-        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu or cuda.
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], device: str | torch.device = "auto") -> ImageCodec:
+        """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu, cuda.
 
         Raises:
             BadModelError: no such model, a damaged one, or one without codes of pictures.
@@ -74,11 +81,12 @@ class ImageCodec:
         model = image_model_from(stored)
         if not isinstance(model, ImageVQVAE):
             raise BadModelError(f"{name}: is a {type(model).__name__}, which has no codes; name a VQ-VAE")
-        return cls(model.to(device), name, stored.codes_fingerprint)
+        check_trained(model, name)
+        return cls(model.to(device), name_for_files(name), stored.codes_fingerprint)
 
     @classmethod
-    def for_header(cls, header: ImageHeader, device: str = "auto") -> ImageCodec:
-        """The codec that a `.codes` file asks for, if the model it names is bundled or a folder here.
+    def for_header(cls, header: ImageHeader, device: str | torch.device = "auto") -> ImageCodec:
+        """The codec that a `.codes` file asks for, if the model it names is bundled.
 
         Raises:
             BadModelError: the model is not here; load it yourself with `from_pretrained`.
@@ -114,7 +122,7 @@ class ImageCodec:
             codebook_sizes=sizes,
         )
 
-    @torch.inference_mode()
+    @as_released
     def encode(self, picture: Tensor | Pixels) -> EncodedImage:
         """Pixels to codes.
 
@@ -129,7 +137,7 @@ class ImageCodec:
         header = self.header(*pixels.shape[1:])
         return EncodedImage(header, encode_strips(self.model, self._filled_up(pixels), self.device))
 
-    @torch.inference_mode()
+    @as_released
     def encode_many(self, pictures: Pixels, progress: Callable[[int, int], None] | None = None) -> NDArray[Any]:
         """Pictures of one size to codes, in batches.
 
@@ -160,10 +168,10 @@ class ImageCodec:
                 progress(min(first + at_once, total), total)
         return np.concatenate(parts)
 
-    @torch.inference_mode()
+    @as_released
     def decode(
         self,
-        encoded: EncodedImage | str | os.PathLike[str] | BinaryIO,
+        encoded: EncodedImage | str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO,
         *,
         seed: int = 0,
         allow_mismatch: bool = False,
@@ -172,7 +180,7 @@ class ImageCodec:
         """Codes to pixels, uint8 `[C, H, W]` of the size that the header says.
 
         Args:
-            encoded: from `encode`, or a `.codes` file as path or binary file object.
+            encoded: from `encode`, or a `.codes` file as path, bytes or binary file object.
             seed: of a PixelCNN decoder, which draws the picture; others give its mean.
             allow_mismatch: decode although the file names another model, if at least the shape of its codes fits.
             conceal: a damaged packet becomes grey, with a warning, instead of an error.
@@ -181,6 +189,8 @@ class ImageCodec:
             BadCodesError: not the `.codes` file of a picture, or a damaged one.
             ModelMismatchError: codes of another model.
         """
+        if isinstance(encoded, bytes | bytearray | memoryview):
+            encoded = io.BytesIO(encoded)
         name = "<codes>" if isinstance(encoded, EncodedImage) else _name(encoded)
         if not isinstance(encoded, EncodedImage):
             encoded = read_image_codes(encoded, conceal=conceal)

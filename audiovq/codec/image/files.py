@@ -52,7 +52,7 @@ def in_channels(pixels: Pixels, channels: int) -> Pixels:
 def encode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool = False) -> ImageReport:
     """Picture file to codes; errors as of `read_picture` and `atomic_output`."""
     began = time.perf_counter()
-    with open_output(target, force=force) as file:
+    with open_output(target, force=force, source=source) as file:
         pixels = read_picture(source, codec.channels)
         num_bytes = write_image_codes(file, codec.encode(pixels))
     return ImageReport(pixels.shape[1], pixels.shape[2], num_bytes, time.perf_counter() - began)
@@ -62,7 +62,7 @@ def decode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool =
     """Codes to a PNG file; `options` and errors as of `ImageCodec.decode`, OutputError if `target` can't be written."""
     began = time.perf_counter()
     check_png(target, force=force)
-    with atomic_output(target, force=force) as temporary:
+    with atomic_output(target, force=force, source=source) as temporary:
         pixels = codec.decode(source, **options)
         as_image(pixels).save(temporary, format="PNG")
     num_bytes = source.stat().st_size

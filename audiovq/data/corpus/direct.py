@@ -17,7 +17,7 @@ from tqdm import tqdm
 from audiovq.data.audio import read_audio, resample, resampling_range
 from audiovq.data.corpus.base import MIN_SECONDS, Corpus
 from audiovq.data.kaldi.datadir import DataDir
-from audiovq.data.kaldi.recording import Sound, is_seekable, sample_range, sound_of
+from audiovq.data.kaldi.recording import Sound, is_seekable, sample_range, segment_problem, sound_of
 from audiovq.errors import BadAudioError, BadDataError
 
 
@@ -59,6 +59,8 @@ class DirectCorpus(Corpus):
                 except BadAudioError as error:
                     raise BadAudioError(f"{self.path / 'wav.scp'}: {u.recording_id}: {error}") from None
             rate, total = sounds[u.recording]
+            if u.is_segment and (problem := segment_problem(u.start, u.end, total / rate)):
+                raise BadDataError(f"{self.path / 'segments'}: {u.id} {problem}; mend it")
             first, last = sample_range(u.start, u.end, rate)
             last = total if last is None else min(last, total)
             num_samples = -(-max(0, last - first) * sample_rate // rate)

@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,14 +28,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from audiovq.data.audio import resample, to_int16
+from audiovq.data.audio import mixdown_remark, resample, to_int16
 from audiovq.data.corpus.base import MIN_SECONDS, Corpus
 from audiovq.data.corpus.packed import VERSION, PackedCorpus, PackWriter, read_index, remove_notes
 from audiovq.data.corpus.trim import TRIM_MARGIN, trim_range
-from audiovq.data.files import replace_folder
+from audiovq.data.files import naming_output, replace_folder
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadDataError, OutputError
+
+Prepared = tuple[NDArray[np.int16] | str, str | None]  # samples, or why they are dropped; what is odd about them
+REMARKS_SHOWN = 20
 
 
 def pack(
@@ -48,6 +52,7 @@ def pack(
     min_seconds: float = MIN_SECONDS,
     max_seconds: float | None = None,
     shard_samples: int = 2**27,
+    allow_short: bool = False,
 ) -> PackedCorpus:
     """Pack a Kaldi data directory at `sample_rate` Hz with `nj` processes; returns the finished pack.
 
@@ -55,10 +60,12 @@ def pack(
         nothing.
     min_seconds, max_seconds: utterances outside are dropped, after trimming; `dropped` says which and why.
     shard_samples: a shard is closed once it holds this many samples.
+    allow_short: take sound that is cut off, or shorter than it says, with a warning.
 
     The result does not depend on `nj`. It is written under a temporary name and renamed, so that nothing unfinished
     looks finished; a run that was interrupted, even killed, is taken up after its last finished shard. An existing
-    pack of the same input and options is returned as it is (said on stderr); one of other input is replaced. Raises
+    pack of the same input and options is returned as it is (said on stderr); one of other input is replaced. Warns of
+    utterances that are silent, whose channels cancel, or that are far above full scale. Raises
     OutputError if `out_dir` holds anything else, BadAudioError for a recording that can't be read.
     """
     out_dir = Path(out_dir)
@@ -70,6 +77,7 @@ def pack(
         "min_seconds": min_seconds,
         "max_seconds": max_seconds,
         "shard_samples": shard_samples,
+        **({"allow_short": True} if allow_short else {}),
     }
     stamps = _stamps(utterances, options)
     input_hash = hashlib.sha256("\n".join(stamps).encode()).hexdigest()
@@ -87,21 +95,27 @@ def pack(
         return PackedCorpus.open(out_dir)
     writer = PackWriter(temporary, shard_samples, stamps)
     prepare = partial(
-        _prepare, sample_rate=sample_rate, trim_db=trim_db, margin=trim_margin, limits=(min_seconds, max_seconds)
+        _prepare,
+        sample_rate=sample_rate,
+        trim_db=trim_db,
+        margin=trim_margin,
+        limits=(min_seconds, max_seconds),
+        allow_short=allow_short,
     )
     try:
-        with writer:
+        with naming_output(out_dir), writer:
             _fill(writer, prepare, utterances, nj, out_dir.name)
             try:
                 writer.finish({"input_hash": input_hash, **options})
             except BadDataError as error:
                 raise BadDataError(f"{data_dir}: {error}") from None
         _replace(out_dir, temporary)
+        _tell(corpus := PackedCorpus.open(out_dir))
     except BaseException:
         if not writer.has_finished_shards:
             shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return PackedCorpus.open(out_dir)
+    return corpus
 
 
 def summary(corpus: Corpus) -> str:
@@ -114,16 +128,22 @@ def summary(corpus: Corpus) -> str:
     )
 
 
-def _fill(
-    writer: PackWriter, prepare: partial[NDArray[np.int16] | str], utterances: Sequence[Utterance], nj: int, name: str
-) -> None:
+def _tell(corpus: PackedCorpus) -> None:
+    """Warn of what was odd; the index names them all."""
+    for utterance, remark in list(corpus.remarks.items())[:REMARKS_SHOWN]:
+        warnings.warn(f"{corpus.path}: utterance {utterance} {remark}", stacklevel=2)
+    if (more := len(corpus.remarks) - REMARKS_SHOWN) > 0:
+        warnings.warn(f"{corpus.path}: and {more} more, named as remarks in its index.json", stacklevel=2)
+
+
+def _fill(writer: PackWriter, prepare: partial[Prepared], utterances: Sequence[Utterance], nj: int, name: str) -> None:
     if writer.done:
         count = f"{writer.done} of {len(utterances)} utterances"
         print(f"{name}: going on after {count}, which an interrupted run has packed", file=sys.stderr)
     rest = utterances[writer.done :]
     with tqdm(total=len(utterances), initial=writer.done, desc=f"pack {name}", unit="utt", disable=None) as bar:
         for u, result in zip(rest, _in_parallel(prepare, rest, nj), strict=True):
-            writer.add(u.id, u.speaker, result)
+            writer.add(u.id, u.speaker, *result)
             bar.update()
 
 
@@ -140,26 +160,26 @@ def _prepare(
     trim_db: float | None,
     margin: float,
     limits: tuple[float, float | None],
-) -> NDArray[np.int16] | str:
-    """The utterance as it will be packed, or the reason to drop it."""
-    waveform, rate = utterance.read()
+    allow_short: bool,
+) -> Prepared:
+    """The utterance as it will be packed, or the reason to drop it; and what is odd about its sound."""
+    waveform, rate = utterance.read(allow_short=allow_short)
+    remark = mixdown_remark(waveform)
     mono = resample(waveform.mean(axis=0, keepdims=True, dtype=np.float32), rate, sample_rate)[0]
     if trim_db is not None:
         start, end = trim_range(mono, sample_rate, trim_db, margin)
         mono = mono[start:end]
         if not end:
-            return "silent"
+            return "silent", remark
     shortest, longest = limits
     if len(mono) == 0 or len(mono) < shortest * sample_rate:
-        return f"shorter than {shortest:g} s"
+        return f"shorter than {shortest:g} s", None
     if longest is not None and len(mono) > longest * sample_rate:
-        return f"longer than {longest:g} s"
-    return to_int16(mono)
+        return f"longer than {longest:g} s", None
+    return to_int16(mono), remark
 
 
-def _in_parallel(
-    prepare: partial[NDArray[np.int16] | str], utterances: Sequence[Utterance], nj: int
-) -> Iterator[NDArray[np.int16] | str]:
+def _in_parallel(prepare: partial[Prepared], utterances: Sequence[Utterance], nj: int) -> Iterator[Prepared]:
     if nj <= 1:
         yield from map(prepare, utterances)
         return

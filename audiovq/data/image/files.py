@@ -28,16 +28,17 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 def open_rgb(path: str | Path) -> tuple[Image.Image, bool]:
     """The decoded picture in mode RGB, and whether its file's format is lossy.
 
-    Raises BadDataError for a file that is missing, damaged, cut short or of another format, and for 16-bit pixels,
-    which 8 bits can't hold.
+    Both are asked of the file itself: Pillow's mode and format hide that 16-bit colours are cut to 8, and that a JPEG
+    with a second picture in it (as cameras write, MPO) is one. Raises BadDataError for a file that is missing, damaged,
+    cut short or of another format, and for pixels of more than 8 bits, which 8 bits can't hold.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of palettes with transparency
             with Image.open(path, formats=FORMATS) as image:
-                if image.mode.startswith(("I", "F")):
+                deep, lossy = _depth_and_loss(Path(path))
+                if deep or image.mode.startswith(("I", "F")):
                     raise BadDataError(f"{path}: has pixels of more than 8 bits; convert it to 8 bits first")
-                lossy = image.format == "JPEG" or (image.format == "WEBP" and _is_lossy_webp(Path(path)))
                 return image.convert("RGB"), lossy
     except FileNotFoundError:
         raise BadDataError(f"{path}: no such file") from None
@@ -52,6 +53,17 @@ def open_rgb(path: str | Path) -> tuple[Image.Image, bool]:
 def to_array(image: Image.Image) -> NDArray[np.uint8]:
     """A picture in mode RGB as uint8 `[3, H, W]`."""
     return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def _depth_and_loss(path: Path) -> tuple[bool, bool]:
+    """Whether a picture file has more than 8 bits a value, and whether its format loses something."""
+    with path.open("rb") as file:
+        head = file.read(32)
+    if head.startswith(b"\x89PNG"):
+        return head[24:25] > b"\x08", False  # signature, length and name of IHDR, width, height; then the bit depth
+    if head.startswith(b"RIFF"):
+        return False, _is_lossy_webp(path)
+    return False, True
 
 
 def _is_lossy_webp(path: Path) -> bool:

@@ -7,7 +7,8 @@ has the rest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from audiovq.data.arrays import open_arrays
 from audiovq.data.files import atomic_folder
 from audiovq.errors import BadDataError, OutputError
 
@@ -77,11 +79,14 @@ class ImagePack:
         if meta is None:
             raise BadDataError(f"{path}: is no image pack (no {META}); make one with `audiovq image pack`")
         try:
-            images = np.load(path / IMAGES, mmap_mode="r", allow_pickle=False)
+            with open_arrays(path / IMAGES) as images:  # mapped: what is in it is read later
+                pass
             rows = [line.split("\t") for line in (path / INDEX).read_text("utf-8").split("\n")[:-1]]
             names, labels = [row[0] for row in rows], [row[1] for row in rows]
-        except (OSError, ValueError, IndexError) as error:
+        except (OSError, ValueError, IndexError, BadDataError) as error:
             raise BadDataError(f"{path}: the pack is damaged ({error}); pack it again") from None
+        if not isinstance(images, np.ndarray):
+            raise BadDataError(f"{path / IMAGES}: is an archive of arrays, not one; pack it again")
         if images.dtype != np.uint8 or list(images.shape) != [len(rows), *meta["shape"]]:
             raise BadDataError(
                 f"{path}: {IMAGES} holds {images.dtype} {images.shape}, {META} and {INDEX} say"
@@ -122,13 +127,23 @@ def read_meta(path: Path) -> dict[str, Any] | None:
     """The `meta.json` of a pack, None if `path` is no pack; BadDataError if it is one of an unknown version."""
     try:
         meta = json.loads((path / META).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         return None
     if meta.get("version") != VERSION:
         raise BadDataError(f"{path}: of version {meta.get('version')}, this audiovq reads {VERSION}; pack again")
+    for key, fits in _FACTS.items():
+        if not fits(meta.get(key)):
+            raise BadDataError(f"{path / META}: damaged at {key}; pack again")
     return meta
+
+
+_FACTS: dict[str, Callable[[Any], bool]] = {
+    "shape": lambda value: isinstance(value, list) and len(value) == 3 and all(type(side) is int for side in value),
+    "lossy": lambda value: isinstance(value, bool),
+    "source": lambda value: isinstance(value, str),
+}
 
 
 def check_replaceable(folder: Path, force: bool) -> None:
@@ -168,6 +183,8 @@ class _Writer:
             raise BadDataError(f"{picture.name}: two pictures have this name; rename one")
         if any(sign in f"{picture.name}{picture.label or ''}" for sign in "\t\n\r"):
             raise BadDataError(f"{picture.name!r}: has a tab or a line break in its name or class; rename it")
+        if os.fsencode(picture.name).decode("utf-8", "replace") != picture.name:
+            raise BadDataError(f"{picture.name!r}: has a name that is no UTF-8; rename it")
         self.names.add(picture.name)
         self.lossy |= picture.lossy
         if picture.label:

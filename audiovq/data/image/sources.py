@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from audiovq.data.arrays import open_arrays
 from audiovq.data.image.files import SUFFIXES, open_rgb, to_array
 from audiovq.data.image.pack import ImagePack, Picture, read_meta
 from audiovq.data.image.resize import Resize, resize
 from audiovq.data.tables import read_pairs
+from audiovq.data.walk import walk
 from audiovq.errors import BadDataError
 
 SourceFormat = Literal["auto", "folder", "array", "cifar10", "pack"]
@@ -79,19 +81,11 @@ class FolderSource:
     @classmethod
     def find(cls, root: Path, labels: dict[str, str] | None = None) -> FolderSource:
         """Every picture file below `root`, hidden ones left out, links followed."""
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise BadDataError(f"{root}: no such folder")
-        names = []
-        for folder, below, files in os.walk(root, followlinks=True):
-            below[:] = [name for name in below if not name.startswith(".")]
-            names += [
-                Path(folder, name).relative_to(root).as_posix()
-                for name in files
-                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-            ]
+        names = [path.relative_to(root).as_posix() for path in walk(root, SUFFIXES).checked()]
         if not names:
             raise BadDataError(f"{root}: holds no {', '.join(sorted(SUFFIXES))} file")
-        names.sort()
         if labels is not None:
             return cls(root, names, _look_up(names, labels, root))
         firsts = [name.partition("/")[0] if "/" in name else None for name in names]
@@ -152,23 +146,14 @@ def _look_up(names: Sequence[str], labels: dict[str, str], where: Path) -> list[
 def _detect(path: Path) -> SourceFormat:
     if path.suffix.lower() in (".npy", ".npz"):
         return "array"
-    if path.name == CIFAR10_FOLDER or (path / CIFAR10_FOLDER).is_dir():
+    if path.name == CIFAR10_FOLDER or os.path.isdir(path / CIFAR10_FOLDER):
         return "cifar10"
     return "folder" if read_meta(path) is None else "pack"
 
 
 def _read_array(path: Path) -> ImagePack:
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                images, labels = _of_npz(path, loaded)
-        else:
-            images, labels = loaded, None
-    except FileNotFoundError:
-        raise BadDataError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise BadDataError(f"{path}: can't be read as arrays ({error}); save it again with numpy.save") from None
+    with open_arrays(path) as loaded:
+        images, labels = (loaded, None) if isinstance(loaded, np.ndarray) else _of_npz(path, loaded)
     images = _channels_first(path, images)
     if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iuU"):
         raise BadDataError(f"{path}: labels are {labels.dtype} {labels.shape}, wanted is one number or text a picture")
@@ -181,7 +166,10 @@ def _of_npz(path: Path, arrays: np.lib.npyio.NpzFile) -> tuple[NDArray[np.uint8]
     if "images" not in names and len(names) != 1:
         raise BadDataError(f"{path}: holds {', '.join(arrays.files)}; name the pictures `images`, the classes `labels`")
     images = arrays["images" if "images" in names else names[0]]
-    return images, arrays["labels"] if "labels" in arrays.files else None
+    labels = arrays["labels"] if "labels" in arrays.files else None
+    if not all(isinstance(array, np.ndarray) for array in (images, np.zeros(0) if labels is None else labels)):
+        raise BadDataError(f"{path}: its images or labels are no array; save it again with numpy.savez")
+    return images, labels
 
 
 def _channels_first(path: Path, images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,16 +1,15 @@
-"""Kaldi's archives through kaldiio (the `kaldi` extra): `ark:` and `scp:` specifiers, entries in and out.
+"""Kaldi's archives: `ark:` and `scp:` specifiers, entries in and out.
 
-kaldiio parses only the value of one entry. This module opens files, runs commands and splits off ids, so that an exit
-status counts, a repeated id is refused, and no entry is unpickled.
+An entry is read by its full magic (`entries`), files and commands are opened here, and ids are taken apart here. So an
+exit status counts, a repeated id is refused, and no entry is unpickled.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,21 +18,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.data.files import atomic_output
-from audiovq.data.tables import Table, read_pairs
+from audiovq.data.kaldi.entries import kaldi_matio, read_value
+from audiovq.data.kaldi.streams import is_pipe, is_stream, open_input, open_output
+from audiovq.data.tables import Table, pairs_of, read_pairs
 from audiovq.errors import BadDataError, OutputError
 
+__all__ = ["ArchiveWriter", "Specifier", "archive_place", "open_archive", "read_archive", "read_scp", "read_value"]
+
 _PLACE = re.compile(r"(.+):([0-9]+)")
+_RANGE = re.compile(r".+\[[0-9:,]+\]")
 _KINDS = ("ark", "scp")
-_FLAGS = ("t",)  # text; Kaldi's other flags change nothing here
+# Kaldi's other words. t writes text, p lets entries be missing; the rest promise an order or tune what we do not have
+_FLAGS = ("t", "b", "p", "np", "f", "nf", "o", "no", "s", "ns", "cs", "ncs", "bg")
 
 
 @dataclass(frozen=True)
 class Specifier:
-    """`ark:FILE`, `scp:FILE` or `ark,scp:ARK,SCP` taken apart; a file may be `-`."""
+    """`ark:FILE`, `scp:FILE` or `ark,scp:ARK,SCP` taken apart.
+
+    A file may be `-`, a command to read (`COMMAND |`) or one to write into (`| COMMAND`). `permissive` (`scp,p:`):
+    entries that can't be read are left out.
+    """
 
     ark: str | None
     scp: str | None
     text: bool = False
+    permissive: bool = False
 
     @staticmethod
     def parse(text: str) -> Specifier | None:
@@ -43,14 +53,14 @@ class Specifier:
         if not colon or not set(words) & set(_KINDS) or Path(text).exists():
             return None
         named = [word for word in words if word in _KINDS]
-        files = rest.split(",", 1) if len(named) == 2 else [rest]
+        files = [file.strip() for file in (rest.split(",", 1) if len(named) == 2 else [rest])]
         unknown = set(words) - set(_KINDS) - set(_FLAGS)
         if unknown or len(files) != len(named) or len(set(named)) != len(named) or not all(files):
             raise ValueError(
                 f"{text}: can't be understood; write ark:FILE, scp:FILE or ark,scp:ARK,SCP (ark,t: is text)"
             )
         place = dict(zip(named, files, strict=True))
-        return Specifier(place.get("ark"), place.get("scp"), "t" in words)
+        return Specifier(place.get("ark"), place.get("scp"), "t" in words, "p" in words)
 
 
 def archive_place(value: str) -> tuple[str, int] | None:
@@ -59,43 +69,22 @@ def archive_place(value: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match and not Path(value).exists() else None
 
 
-def read_value(file: io.BufferedReader, name: str) -> Any:
-    """The value that an open archive stands at: a matrix `[T, D]` or vector, or (rate, samples) of sound.
-
-    Raises BadDataError if it can't be read, or would have to be unpickled.
-    """
-    matio = _kaldiio().matio
-    if file.peek(3)[:3] == b"PKL":
-        raise BadDataError(f"{name}: holds a pickle, which could run any code; store it as a matrix")
-    try:
-        return matio.read_kaldi(file)
-    except Exception as error:  # it has no errors of its own: assertions, struct.error, wave.Error and more
-        said = str(error) or type(error).__name__
-    raise BadDataError(f"{name}: no entry of an archive that can be read ({said}); make it again")
-
-
-def read_archive(path: str) -> Iterator[tuple[str, Any]]:
-    """Ids and values of an archive in its order; `-` is standard input."""
+def read_archive(path: str, *, allow_short: bool = False) -> Iterator[tuple[str, Any]]:
+    """Ids and values of an archive in its order; `path` may be `-` or `COMMAND |`. `allow_short`: as `read_audio`."""
     seen: set[str] = set()
-    with ExitStack() as stack:
-        file = _standard_input() if path == "-" else stack.enter_context(open_archive(path))
+    with open_input(path) as file:
         while key := _read_id(file, path):
             if key in seen:
                 raise BadDataError(f"{path}: id {key} is in it twice; ids must be unique")
             seen.add(key)
-            yield key, read_value(file, f"{path}: {key}")
+            yield key, read_value(file, f"{path}: {key}", allow_short=allow_short)
 
 
-def open_archive(path: str) -> io.BufferedReader:
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise BadDataError(f"{path}: can't be opened ({error.strerror}); check the name") from None
-
-
-def _standard_input() -> io.BufferedReader:
-    raw = sys.stdin.buffer
-    return raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[arg-type]
+def open_archive(path: str) -> AbstractContextManager[io.BufferedReader]:
+    """The archive of a place, at its start; one in a command or on standard input has no places."""
+    if is_stream(path):
+        raise BadDataError(f"{path}: no file, so it has no places; read it with ark:")
+    return open_input(path)
 
 
 def _read_id(file: io.BufferedReader, path: str) -> str:
@@ -115,8 +104,20 @@ def _read_id(file: io.BufferedReader, path: str) -> str:
 
 
 def read_scp(path: str) -> Table:
-    """An scp file, in its own order; `-` is standard input. Raises BadDataError that names file and line."""
-    return read_pairs(path, "<id> <file>", strict=True)
+    """An scp file, in its own order; `path` may be `-`, `COMMAND |` or a FIFO. Errors: BadDataError with file and line.
+
+    Values that no reader of ours takes, as a part of a matrix (`x.ark:9[0:3]`), are errors.
+    """
+    if is_pipe(path):
+        with open_input(path) as file:
+            data = file.read()
+        table = pairs_of(path, data, "<id> <file>", strict=True)
+    else:
+        table = read_pairs(path, "<id> <file>", strict=True)
+    for key, row in table.rows.items():
+        if _RANGE.fullmatch(row.value) and not Path(row.value).exists():
+            raise BadDataError(f"{table.at(key)}: '{row.value}' is a part of an entry; give the whole entry")
+    return table
 
 
 class ArchiveWriter:
@@ -130,9 +131,13 @@ class ArchiveWriter:
     """
 
     def __init__(self, specifier: Specifier, *, force: bool = False):
-        if specifier.ark is None or (specifier.scp is not None and "-" in (specifier.ark, specifier.scp)):
-            raise OutputError("codes go to ark:FILE, ark:- or ark,scp:ARK,SCP; an scp alone has no archive to point to")
-        self._matio = _kaldiio().matio
+        ark, scp = specifier.ark, specifier.scp
+        if ark is None or is_pipe(ark) or (scp is not None and (is_stream(ark) or is_stream(scp))):
+            raise OutputError(
+                "codes go to ark:FILE, ark:-, 'ark:| COMMAND' or ark,scp:ARK,SCP; an scp file points to an archive that"
+                " is a file"
+            )
+        self._matio = kaldi_matio()
         self.specifier = specifier
         self._stack = ExitStack()
         self._places: dict[str, str] = {}
@@ -143,11 +148,7 @@ class ArchiveWriter:
         assert spec.ark is not None
         with ExitStack() as stack:
             self._scp = stack.enter_context(atomic_output(spec.scp, force=self._force)) if spec.scp else None
-            if spec.ark == "-":
-                self._file: BinaryIO = sys.stdout.buffer
-            else:
-                temporary = stack.enter_context(atomic_output(spec.ark, force=self._force))
-                self._file = stack.enter_context(temporary.open("wb"))
+            self._file: BinaryIO = stack.enter_context(open_output(spec.ark, force=self._force))
             self._stack = stack.pop_all()
         return self
 
@@ -156,8 +157,10 @@ class ArchiveWriter:
         if key in self._places:
             raise BadDataError(f"id {key} is there twice; ids must be unique")
         # what kaldiio writes is the id, a blank and the value, which is what the scp points to
-        offset = 0 if self.specifier.ark == "-" else self._file.tell() + len(key.encode()) + 1
-        self._places[key] = f"{self.specifier.ark}:{offset}"
+        if self._scp is not None:
+            self._places[key] = f"{self.specifier.ark}:{self._file.tell() + len(key.encode()) + 1}"
+        else:
+            self._places[key] = ""
         text = self.specifier.text
         self._matio.save_ark(self._file, {key: matrix}, text=text, write_function=None if text else "numpy")
 
@@ -165,14 +168,4 @@ class ArchiveWriter:
         if self._scp is not None and exception[0] is None:
             # in the order of writing, so that a reader goes through the archive once
             self._scp.write_text("".join(f"{key} {place}\n" for key, place in self._places.items()), encoding="utf-8")
-        self._file.flush()
         self._stack.__exit__(*exception)
-
-
-def _kaldiio() -> Any:
-    try:
-        import kaldiio
-        import kaldiio.matio
-    except ImportError:
-        raise BadDataError("archives need kaldiio; pip install 'audiovq[kaldi]'") from None
-    return kaldiio

@@ -7,19 +7,20 @@ equal ids. Every check here notes `file:line: what is wrong` in the table that t
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from audiovq.data.kaldi.recording import Sound, check_recording, sample_range
+from audiovq.data.audio import mixdown_remark
+from audiovq.data.kaldi.recording import Sound, check_recording, sample_range, segment_problem
 from audiovq.data.kaldi.tables import keys_of
 from audiovq.data.kaldi.utterance import Utterance, cut_problem
 from audiovq.data.tables import BLANKS, Table
-from audiovq.errors import AudioVQError
+from audiovq.errors import AudioVQError, BadAudioError
 
 REQUIRED = ("wav.scp", "utt2spk", "spk2utt")
 _NUMBERS = {"utt2dur": "seconds", "reco2dur": "seconds", "utt2num_samples": "samples", "utt2num_frames": "frames"}
-_SLACK = 0.01  # seconds; the times of segments are often rounded so
 
 
 def check_tables(
@@ -153,7 +154,7 @@ def _check_speaker_order(utt2spk: Table) -> None:
 def check_audio(
     utterances: Iterable[Utterance], tables: Mapping[str, Table], *, one_rate: bool
 ) -> tuple[list[str], dict[str, str]]:
-    """Open every recording and run every pipe.
+    """Open every recording and run every pipe; warn of sound that is silent, or so in the mean of its channels.
 
     Returns the problems, those of the recordings first, and the utterances that can't be read, with the reason.
     """
@@ -167,7 +168,7 @@ def check_audio(
                 sounds[u.recording_id] = check_recording(u.recording)
             except AudioVQError as error:
                 sounds[u.recording_id] = str(error)
-    problems = [f"{wavs.at(name)}: {error}" for name, error in sounds.items() if isinstance(error, str)]
+    problems = _said_once({wavs.at(name): error for name, error in sounds.items() if isinstance(error, str)})
     if one_rate:
         problems += _rate_problems(wavs, {n: s.rate for n, s in sounds.items() if isinstance(s, Sound)})
     unreadable = {}
@@ -176,13 +177,33 @@ def check_audio(
         if isinstance(sound, str):
             unreadable[u.id] = sound
             continue
-        total = sound.num_samples / sound.rate
-        if max(u.start, (u.end or 0.0) - _SLACK) > total or u.start >= total:
-            unreadable[u.id] = f"{u.id} ends at {u.end or u.start:g} s, its recording has {total:.3f} s"
+        if what := segment_problem(u.start, u.end, sound.num_samples / sound.rate):
+            unreadable[u.id] = f"{u.id} {what}"
             problems.append(f"{listing.at(u.id)}: {unreadable[u.id]}")
-        else:
-            problems += _length_problems(u, sound, tables)
+            continue
+        problems += _length_problems(u, sound, tables)
+        if u.is_pipe:  # it ran once; packing will say
+            continue
+        try:
+            remark = mixdown_remark(u.read()[0])
+        except BadAudioError as error:
+            unreadable[u.id] = str(error)
+            problems.append(f"{listing.at(u.id)}: {error}")
+            continue
+        if remark:
+            warnings.warn(f"{listing.at(u.id)}: {u.id} {remark}", stacklevel=2)
     return problems, unreadable
+
+
+def _said_once(errors: Mapping[str, str]) -> list[str]:
+    """Errors by place, as problems; one that several places share, as that a library is missing, is said once."""
+    places: dict[str, list[str]] = {}
+    for place, error in errors.items():
+        places.setdefault(error, []).append(place)
+    return [
+        f"{first}: {error}" + (f" (and {len(others)} more lines)" if others else "")
+        for error, (first, *others) in places.items()
+    ]
 
 
 def _rate_problems(wavs: Table, rates: Mapping[str, int]) -> list[str]:

@@ -82,7 +82,7 @@ def per_speaker(data: DataDir, number: int, which: str = "spread") -> list[str]:
 def read_list(path: str | Path) -> list[str]:
     """The first field of each line; BadDataError for a file that is missing, empty or not UTF-8."""
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = Path(path).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BadDataError(f"{path}: no list of ids that can be read ({error})") from None
     ids = [BLANKS.split(line.strip())[0] for line in lines if line.strip()]

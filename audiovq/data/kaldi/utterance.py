@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiovq.data.audio import resample
-from audiovq.data.kaldi.recording import is_pipe, read_recording
+from audiovq.data.kaldi.recording import read_recording
+from audiovq.data.kaldi.streams import is_pipe
 from audiovq.data.tables import BLANKS
 from audiovq.errors import BadAudioError
 
@@ -41,10 +42,13 @@ class Utterance:
     def is_segment(self) -> bool:
         return self.start > 0 or self.end is not None or self.recording_id not in ("", self.id)
 
-    def read(self) -> tuple[NDArray[np.float32], int]:
-        """The utterance as float32 `[C, T]` and its rate in Hz; BadAudioError names utterance and recording."""
+    def read(self, *, allow_short: bool = False) -> tuple[NDArray[np.float32], int]:
+        """The utterance as float32 `[C, T]` and its rate in Hz; BadAudioError names utterance and recording.
+
+        allow_short: as `read_recording`.
+        """
         try:
-            return read_recording(self.recording, self.start, self.end)
+            return read_recording(self.recording, self.start, self.end, allow_short=allow_short)
         except BadAudioError as error:
             raise BadAudioError(f"utterance {self.id}: {error}") from None
 

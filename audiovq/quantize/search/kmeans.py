@@ -7,16 +7,20 @@ from audiovq.quantize.distributed import all_reduce_sum, sample_rows
 from audiovq.quantize.search.nearest import code_stats, nearest
 
 
+class NoVectorsError(ValueError):
+    """A batch has no valid, finite vector, on any rank."""
+
+
 def kmeans(x: Tensor, k: int, keep: Tensor, iterations: int = 10) -> tuple[Tensor, Tensor]:
     """Cluster the kept rows of x [N, D] float32 (keep: [N] bool) into k.
 
     Returns:
         centres [k, D] and the number of rows nearest to each [k], the same on all ranks. With fewer rows than k,
-        centres repeat. Raises ValueError if no row is kept on any rank.
+        centres repeat. Raises NoVectorsError if no row is kept on any rank.
     """
     centres = sample_rows(x, keep, k)
     if len(centres) == 0:
-        raise ValueError("k-means needs data: the first training batch has no valid, finite vector")
+        raise NoVectorsError("k-means needs data: the first training batch has no valid, finite vector")
     centres = centres[torch.arange(k, device=x.device) % len(centres)]
     for _ in range(iterations):
         counts, sums = _cluster(x, centres, keep)

@@ -186,8 +186,8 @@ def _search_cpu(x: Tensor, table: Tensor) -> Tensor:
     chunk = max(rows, _CENTRED // (dim + 1) // rows * rows)
     codes = torch.empty(count, dtype=torch.int64)
     found = codes.numpy()
-    with_one = torch.ones(min(chunk, count), dim + 16 - dim % 16)[:, : dim + 1]  # aligned rows
-    scores = torch.empty(rows, width)
+    with_one = torch.ones(min(chunk, count), dim + 16 - dim % 16, dtype=table.dtype)[:, : dim + 1]  # aligned rows
+    scores = torch.empty(rows, width, dtype=table.dtype)
     blocks: Sequence[Tensor] = ()
     for start in range(0, count, chunk):
         n = min(chunk, count - start)

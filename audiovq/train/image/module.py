@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from audiovq.image import Bound, ImageVQVAE, build_image_model
 from audiovq.quantize import CodeUsage
+from audiovq.quantize.search.kmeans import NoVectorsError
 from audiovq.train.code_use import log_code_use
 from audiovq.train.image.config import ImageExperimentConfig
 from audiovq.train.image.data import Batch
@@ -26,7 +27,10 @@ class ImageModule(OptimizedModule):
         step = self.global_step
         # restarts and the draws of a baseline's posterior: seeded here, a resumed run repeats them
         self.seed_step()
-        bound = self._bound(batch["images"], self.config.objective.kl_weight_at(step))
+        try:
+            bound = self._bound(batch["images"], self.config.objective.kl_weight_at(step))
+        except NoVectorsError:
+            return self.nothing_learned()
         self._log("train", bound, batch)
         return bound.loss
 

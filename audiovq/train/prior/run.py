@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from audiovq.train.data import StepwiseData
 from audiovq.train.prior.config import PriorExperimentConfig, PriorRunConfig
 from audiovq.train.prior.data import CodeBatches, held_out_batches
 from audiovq.train.prior.module import PriorModule
-from audiovq.train.run import execute
+from audiovq.train.run import execute, is_first
 
 RUN = "run"  # the folder, inside the prior's own, of checkpoints and logs
 
@@ -120,10 +119,10 @@ def train_prior(
     finished = execute(
         lambda fresh: PriorRun(config, spec, items, held_out, exp_dir, fresh=fresh), exp_dir, resume, device, progress
     )
-    if not finished:  # told to stop by a signal, and has said so
+    if not finished:  # its time was up, and it has said so
         raise KeyboardInterrupt
     best = load_prior(exp_dir / "models" / "best")
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first():
         best.save_pretrained(folder)
     return best
 

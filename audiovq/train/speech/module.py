@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from audiovq.audio import AudioVQVAE
 from audiovq.quantize import CodeUsage
+from audiovq.quantize.search.kmeans import NoVectorsError
 from audiovq.train.code_use import log_code_use
 from audiovq.train.optimization import OptimizedModule
 from audiovq.train.speech.config import SpeechExperimentConfig
@@ -41,7 +43,15 @@ class AudioVQVAEModule(OptimizedModule):
         step = self.global_step
         # restarts, level dropout and bypass draw from the default generator: seeded here, a resumed run repeats them
         self.seed_step()
-        terms, vq = self.objective(self.model, batch, step)
+        finite = batch["waveform"].isfinite()
+        if not (whole := bool(finite.all())):  # goes on, as other processes may be waiting, to be skipped in the end
+            batch = batch | {"waveform": batch["waveform"].masked_fill(~finite, 0)}
+        try:
+            terms, vq = self.objective(self.model, batch, step)
+        except NoVectorsError:
+            return self.nothing_learned()
+        if not whole:
+            terms["loss"] = terms["loss"] * torch.nan
         if vq is not None:
             self.usage.update(vq.codes.cpu())
             restarted = vq.stats["restarted"].sum()

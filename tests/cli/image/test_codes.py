@@ -39,9 +39,10 @@ def save(folder: Path, seed: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+def model(tmp_path_factory: pytest.TempPathFactory, bundled: dict[str, Path]) -> str:
     """Folder of a model of 16 x 16 pictures: 4 x 4 x 2 codes of 8 bits."""
-    return save(tmp_path_factory.mktemp("models") / "pictures", 0)
+    bundled["pictures"] = tmp_path_factory.mktemp("models") / "pictures"
+    return save(bundled["pictures"], 0)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_inspect_and_verify_read_pictures(run, model, tmp_path):
     facts = json.loads(run("inspect", tmp_path / "a.codes", "--json").stdout)
     size = (tmp_path / "a.codes").stat().st_size
     assert (facts["media"], facts["height"], facts["width"], facts["stride"]) == ("image", 13, 18, 4)
-    assert (facts["grid_height"], facts["grid_width"], facts["model"]) == (4, 5, model)
+    assert (facts["grid_height"], facts["grid_width"], facts["model"]) == (4, 5, "pictures")
     assert facts["bits_per_pixel"] == 8 * size / 234
     assert run("verify", tmp_path / "a.codes").stdout == f"{tmp_path / 'a.codes'}: ok, 13 x 18 pixels\n"
     data = bytearray((tmp_path / "a.codes").read_bytes())
@@ -175,7 +176,7 @@ def test_a_pack_becomes_an_array_that_a_prior_is_fitted_on(run, model, pack, tmp
     fitted = run(*fit, *by_class, *small)
     assert fitted.exit_code == 0, fitted.stderr
     facts = json.loads((tmp_path / "prior" / "config.json").read_text())["codes"]
-    assert (facts["layout"], facts["labels"], facts["model"]) == ("grid", ["cat", "dog"], model)
+    assert (facts["layout"], facts["labels"], facts["model"]) == ("grid", ["cat", "dog"], "pictures")
 
     drawn = run("prior", "sample", tmp_path / "prior", "--decode", tmp_path / "dogs.png", "--label", "dog", "--num", 4,
                 "--codes", tmp_path / "d.npy")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -203,3 +204,73 @@ def test_nothing_is_overwritten_and_wrong_usage_is_told(run, model, scp, archive
     (tmp_path / "slash.scp").write_text(f"a/b {wav}\n")
     slash = run("encode", f"scp:{tmp_path}/slash.scp", tmp_path / "out", "--model", model)
     assert (slash.exit_code, "can't be the name of a file" in slash.stderr) == (1, True)
+
+
+def test_commands_of_others_are_refused_and_said_once(run, model, scp, tmp_path, monkeypatch):
+    scp.write_text("".join(f"u{i} touch {tmp_path}/ran{i}; cat {tmp_path}/a-1.wav |\n" for i in range(5)))
+    before = sorted(tmp_path.iterdir())
+    refused = "audiovq: error: u0: a command in place of a file, which --no-pipes or AUDIOVQ_NO_PIPES refuses\n"
+    for arguments in (["--no-pipes"], []):
+        done = run("encode", f"scp:{scp}", f"ark:{tmp_path}/c.ark", "--model", model, *arguments)
+        assert (done.exit_code, done.stderr.count("\n")) == (1, 3)
+        assert done.stderr.startswith(refused)
+        assert "the same of 4 more" in done.stderr
+        assert sorted(tmp_path.iterdir()) == before
+        monkeypatch.setenv("AUDIOVQ_NO_PIPES", "1")
+    monkeypatch.delenv("AUDIOVQ_NO_PIPES")
+    assert run("encode", f"scp:{scp}", f"ark:{tmp_path}/c.ark", "--model", model, "-q").exit_code == 0
+    assert (tmp_path / "ran0").exists()
+
+
+def test_archives_go_through_commands(run, model, scp, tmp_path):
+    assert run("encode", f"scp:{scp}", f"ark:{tmp_path}/c.ark", "--model", model, "-q").exit_code == 0
+    packed = f"ark:| gzip -c > {tmp_path}/c.gz"
+    assert run("encode", f"scp:cat {scp} |", packed, "--model", model, "-q").exit_code == 0
+    assert gzip.decompress((tmp_path / "c.gz").read_bytes()) == (tmp_path / "c.ark").read_bytes()
+    done = run("decode", f"ark:gunzip -c {tmp_path}/c.gz |", tmp_path / "out", "--model", model, "-q")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(p.stem for p in (tmp_path / "out").glob("*.wav")) == sorted(LENGTHS)
+    failed = run("encode", f"scp:{scp}", "ark:| exit 3", "--model", model, "-q")
+    assert (failed.exit_code, "'| exit 3' failed with status 3" in failed.stderr) == (1, True)
+
+
+def test_a_permissive_scp_leaves_out_what_cannot_be_read(run, model, scp, archive, tmp_path):
+    scp.write_text(scp.read_text() + "z-1 gone.wav\n")
+    assert run("encode", f"scp:{scp}", tmp_path / "a", "--model", model, "-q").exit_code == 1
+    done = run("encode", f"scp,p:{scp}", f"ark,p:{tmp_path}/d.ark", "--model", model, "-q")
+    assert (done.exit_code, "z-1: gone.wav: no such file" in done.stderr) == (0, True)
+    assert list(kaldiio.load_ark(f"{tmp_path}/d.ark"))[-1][0] != "z-1"
+    archive.write_text(archive.read_text() + "z-1 gone.ark:3\n")
+    assert run("decode", f"scp:{archive}", tmp_path / "b", "-q").exit_code == 1
+    assert run("decode", f"scp,p:{archive}", tmp_path / "c", "-q").exit_code == 0
+
+
+def test_segments_beyond_the_end_are_named_and_short_sound_is_taken_on_demand(run, model, wav, tmp_path):
+    (tmp_path / "w.scp").write_text(f"r {wav}\n")
+    (tmp_path / "segments").write_text("u1 r 0.0 1.0\nu2 r 2.0 9.0\nu3 r 5.0 9.0\n")
+    command = ("encode", f"scp:{tmp_path}/w.scp", tmp_path / "o", "--segments", tmp_path / "segments", "--model", model)
+    done = run(*command)
+    assert done.exit_code == 1
+    assert "u2: " in done.stderr
+    assert "u3: " in done.stderr
+    assert [p.name for p in (tmp_path / "o").iterdir()] == ["u1.codes"]
+    done = run(*command, "--allow-short", "--force")
+    assert (done.exit_code, "warning" in done.stderr) == (1, True)
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["u1.codes", "u2.codes"]
+
+
+def test_an_archive_of_codes_that_ends_between_utterances_is_named(run, archive, tmp_path):
+    ark = archive.with_suffix(".ark")
+    last = int(archive.read_text().split(":")[-1])
+    ark.write_bytes(ark.read_bytes()[: last - len("a-2 ")])
+    done = run("decode", f"ark:{ark}", tmp_path / "out")
+    assert (done.exit_code, "ends after 2 of 3 utterances, a-2 is the first that lacks" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("source", ["scp:{}/wav.scp", "{}/a-1.wav"])
+def test_no_file_is_named_as_a_command(run, model, scp, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    done = run("encode", source.format(tmp_path), "| gzip -c > c.gz", "--model", model)
+    assert (done.exit_code, "is a command, not a" in done.stderr) == (2, True)
+    assert sorted(tmp_path.iterdir()) == before

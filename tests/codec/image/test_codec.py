@@ -199,10 +199,13 @@ def test_a_damaged_packet_costs_its_own_rows_if_concealed(codec, tmp_path):
         codec.decode(path, conceal=True)
 
 
-def test_from_pretrained_and_for_header_find_the_folder(codec, tmp_path):
+def test_a_file_finds_a_bundled_model_by_the_name_of_its_folder(codec, tmp_path, monkeypatch):
     codec.model.save_pretrained(tmp_path / "m")
     loaded = ImageCodec.from_pretrained(tmp_path / "m", device="cpu")
     encoded = loaded.encode(picture(8, 8))
+    with pytest.raises(BadModelError, match="--model"):
+        ImageCodec.for_header(encoded.header, device="cpu")
+    monkeypatch.setattr("audiovq.modelfolder.bundled_models", lambda: {"m": tmp_path / "m"})
     again = ImageCodec.for_header(encoded.header, device="cpu")
     np.testing.assert_array_equal(again.decode(encoded), loaded.decode(encoded))
     assert isinstance(open_codec(tmp_path / "m", "cpu"), ImageCodec)
@@ -248,3 +251,15 @@ def test_files_are_whole_and_not_overwritten(codec, tmp_path):
     pixels, num_bytes = reconstruct(codec, picture(9, 9))
     np.testing.assert_array_equal(pixels, codec.decompress(data))
     assert num_bytes == len(data)
+
+
+@pytest.mark.parametrize("size", [(3, 700), (37, 150), (64, 61)])
+def test_strips_of_rows_and_columns_are_the_whole(size, monkeypatch):
+    codec = make_codec()
+    picture = np.random.default_rng(0).integers(0, 256, (3, *size), np.uint8)
+    whole = codec.encode(picture)
+    pixels = codec.decode(whole)
+    monkeypatch.setattr("audiovq.codec.image.strips.STRIP_WIDTH", 40)
+    monkeypatch.setattr("audiovq.codec.image.strips.STRIP_PIXELS", 800)
+    np.testing.assert_array_equal(codec.encode(picture).codes, whole.codes)
+    assert np.abs(codec.decode(whole).astype(int) - pixels).max() <= 1

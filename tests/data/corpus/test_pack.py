@@ -21,7 +21,7 @@ from audiovq.data.corpus import pack as pack_module
 from audiovq.data.corpus.pack import pack, summary
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.corpus.trim import trim_range
-from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.kaldi.datadir import DataDir, validate
 from audiovq.data.kaldi.utterance import Utterance
 from audiovq.errors import BadAudioError, BadDataError, OutputError
 
@@ -281,3 +281,104 @@ def test_a_pack_that_was_finished_but_not_yet_in_its_place_is_put_there(
     pack(data, tmp_path / "pack", 16000, shard_samples=9000)
     assert contents(tmp_path / "pack") == wanted
     assert sorted(p.name for p in tmp_path.iterdir() if "pack" in p.name) == ["pack"]
+
+
+def test_damaged_samples_are_noticed_when_first_used(make_data: MakeData, tmp_path: Path):
+    folder = pack(make_data({"a-1": 5000, "a-2": 5000, "a-3": 5000}), tmp_path / "pack", 16000).path
+    shard = folder / "shard-0000.i16"
+    data = bytearray(shard.read_bytes())
+    data[2 * 7000] ^= 1
+    shard.write_bytes(data)
+    corpus = pickle.loads(pickle.dumps(PackedCorpus.open(folder)))
+    for number in (0, 2):
+        assert len(corpus.read(number, 100, 50)) == 50
+    with pytest.raises(BadDataError, match=r"shard-0000\.i16: the samples of utterance a-2 are damaged"):
+        corpus.read(1, 100, 50)
+
+
+def test_a_pack_without_checksums_is_read(make_data: MakeData, tmp_path: Path):
+    folder = pack(make_data({"a-1": 5000}), tmp_path / "pack", 16000).path
+    wanted = PackedCorpus.open(folder).read(0)
+    index, rows = json.loads((folder / "index.json").read_text()), (folder / "index.tsv").read_text()
+    del index["rows_crc32"], index["remarks"]
+    (folder / "index.json").write_text(json.dumps(index))
+    (folder / "index.tsv").write_text(rows.rsplit("\t", 1)[0] + "\n")
+    np.testing.assert_array_equal(PackedCorpus.open(folder).read(0), wanted)
+
+
+def test_no_damage_to_a_pack_gives_other_sound_or_an_error_of_another_kind(make_data: MakeData, tmp_path: Path):
+    folder = pack(make_data({f"a-{i}": 2000 + i for i in range(6)}), tmp_path / "pack", 16000, shard_samples=5000).path
+    whole = contents(folder)
+    wanted = {u.id: PackedCorpus.open(folder).read(i) for i, u in enumerate(PackedCorpus.open(folder).utterances)}
+    generator = np.random.default_rng(0)
+    refused = 0
+    for _ in range(400):
+        name = str(generator.choice(sorted(whole)))
+        data = bytearray(whole[name])
+        match int(generator.integers(5)):
+            case 0:
+                data[generator.integers(len(data))] = int(generator.integers(256))
+            case 1:
+                del data[generator.integers(len(data)) :]
+            case 2:
+                place = int(generator.integers(len(data)))
+                data[place:place] = data[: int(generator.integers(1, 40))]
+            case 3 if name == "index.json":
+                index = json.loads(data)
+                index[str(generator.choice(sorted(index)))] = generator.choice(
+                    np.array([None, -1, "x", [], [1.5], {"a": 1}, True, 10**30], dtype=object)
+                )
+                data = bytearray(json.dumps(index).encode())
+            case _:
+                lines = data.split(b"\t")
+                lines[generator.integers(len(lines))] = bytes(generator.choice([b"-5", b"", b"99999999", b"x"]))
+                data = bytearray(b"\t".join(lines))
+        (folder / name).write_bytes(data)
+        try:
+            corpus = PackedCorpus.open(folder)
+            found = {u.id: corpus.read(i) for i, u in enumerate(corpus.utterances)}
+            assert all(np.array_equal(wanted[u], samples) for u, samples in found.items()), (name, data)
+            assert found.keys() == wanted.keys()
+        except BadDataError:
+            refused += 1
+        finally:
+            (folder / name).write_bytes(whole[name])
+    assert refused > 200
+
+
+def test_odd_utterances_are_named_by_pack_and_by_validation(tmp_path: Path):
+    rate, noise = 16000, 0.1 * np.random.default_rng(0).standard_normal(16000)
+    sounds = {
+        "a-cancels": np.stack([noise, -noise]),
+        "a-nearly": np.stack([noise, -0.9 * noise]),
+        "a-fine": np.stack([noise, 0 * noise]),
+        "a-silent": np.zeros((2, rate)),
+        "a-int16": 32768 * noise[None],
+        "a-mono": noise[None],
+    }
+    for name, sound in sounds.items():
+        soundfile.write(tmp_path / f"{name}.wav", sound.T, rate, subtype="FLOAT")
+    utterances = sorted((Utterance(n, "a", str(tmp_path / f"{n}.wav")) for n in sounds), key=lambda u: u.id)
+    DataDir(tuple(utterances)).write(tmp_path / "data")
+    for nj in (1, 2):
+        with pytest.warns(UserWarning, match=": utterance a-cancels has channels that cancel") as told:
+            corpus = pack(tmp_path / "data", tmp_path / f"pack{nj}", rate, nj=nj)
+        words = {"a-cancels": "cancel", "a-nearly": "cancel", "a-silent": "is silent", "a-int16": "divide them"}
+        assert corpus.remarks.keys() == words.keys()
+        assert all(word in corpus.remarks[name] for name, word in words.items())
+        assert len([w for w in told if ": utterance a-" in str(w.message)]) == len(words)
+    with pytest.warns(UserWarning, match=r"scp:\d: a-cancels has channels that cancel") as told:
+        assert validate(tmp_path / "data", audio=True) == []
+    said = [str(w.message) for w in told]
+    assert all(any(f": {name} " in line and word in line for line in said) for name, word in words.items())
+    assert len(said) == len(words)
+
+
+def test_a_full_disk_is_named_with_the_pack(make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("audiovq.data.corpus.packed.PackWriter._sync", full)
+    with pytest.raises(OutputError, match=r"pack: can't be written \(No space left on device\)"):
+        pack(make_data({"a-1": 16000}), tmp_path / "pack", 16000)
+    assert list(tmp_path.glob("*pack*")) == []

@@ -27,6 +27,10 @@ NOISE = np.random.default_rng(0).integers(-9000, 9000, (400, 2)).astype(np.int16
         ("ark,scp:a.ark,a.scp", Specifier("a.ark", "a.scp")),
         ("scp,ark:a.scp,a.ark", Specifier("a.ark", "a.scp")),
         ("ark,t:-", Specifier("-", None, True)),
+        ("ark,s,cs:a.ark", Specifier("a.ark", None)),
+        ("scp,p:a.scp", Specifier(None, "a.scp", permissive=True)),
+        ("ark:| gzip -c > c.gz", Specifier("| gzip -c > c.gz", None)),
+        ("scp:head -n 1 wav.scp |", Specifier(None, "head -n 1 wav.scp |")),
         ("a.wav", None),
         ("C:a.wav", None),
         ("mark:a.wav", None),
@@ -36,7 +40,7 @@ def test_specifiers_are_taken_apart(text: str, wanted: Specifier | None):
     assert Specifier.parse(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["ark:", "ark,scp:a.ark", "ark,scp:a.ark,", "ark,ark:a,b", "ark,x:a", "scp,p:a"])
+@pytest.mark.parametrize("text", ["ark:", "ark,scp:a.ark", "ark,scp:a.ark,", "ark,ark:a,b", "ark,x:a", "scp,ark,p:a"])
 def test_mistaken_specifiers_are_refused(text: str):
     with pytest.raises(ValueError, match="can't be understood; write ark:FILE"):
         Specifier.parse(text)
