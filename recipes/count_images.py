@@ -1,4 +1,4 @@
-"""Counts the pictures of a corpus and stops if they are not as many as it has: a part of one looks like any other.
+"""Counts the images of a corpus and stops if they are not as many as it has: a part of one looks like any other.
 
 python recipes/count_images.py SOURCE --expected N [--format F --split S --labels FILE] [--allow-partial true]
 """
@@ -24,7 +24,7 @@ def main() -> None:
     try:
         source = open_source(options.source, options.format, split=options.split, labels=options.labels)
         found = len(source.names)
-        print(f"{options.source}: {found:,} pictures; the corpus has {options.expected:,}")
+        print(f"{options.source}: {found:,} images; the corpus has {options.expected:,}")
         if found != options.expected and options.allow_partial == "false":
             raise BadDataError(f"{options.source}: is no whole corpus; --allow-partial true goes on all the same")
     except AudioVQError as error:

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# The stages of every recipe of pictures, from a corpus to trained and scored models. Sourced by run.sh after path.sh,
+# The stages of every recipe of images, from a corpus to trained and scored models. Sourced by run.sh after path.sh,
 # cmd.sh, db.sh and local/corpus.sh; docs/recipes.md says how a corpus is added.
 #
 # local/corpus.sh sets `title`, `conf`, `expected_train` and `expected_eval`, may set other defaults and options of its own
-# (`corpus_options`, `corpus_help`) and `pack_args`, and defines find_pictures, which finds the corpus in `db_root` and
-# sets `train_pictures` and `eval_pictures`: a source and the options that `audiovq image pack` needs to read it. If the
+# (`corpus_options`, `corpus_help`) and `pack_args`, and defines find_images, which finds the corpus in `db_root` and
+# sets `train_images` and `eval_images`: a source and the options that `audiovq image pack` needs to read it. If the
 # corpus can be downloaded, it defines download_corpus DIR too and `download_name`, its folder below --download-dir.
 
 # shellcheck disable=SC1091  # found at run time
@@ -53,7 +53,7 @@ Usage: ./run.sh [--option value | --option=value ...]
 
 Stages:
   -1  download the corpus, unless --db-root or db.sh names it
-   0  count its pictures
+   0  count its images
    1  pack them for training: DUMP_DIR/SIZE/{train,valid,test}
    2  train: EXP_DIR/TAG; from here on, figures go to EXP_DIR/TAG/figures_CHECKPOINT
    3  bits/dim of the set test, with its own codes and with others'
@@ -66,7 +66,7 @@ Stages:
 Options (relative paths count from the recipe's folder; _ and - are the same in names):
   --stage N           first stage to run                                    [$stage]
   --stop-stage N      last stage to run                                     [$stop_stage]
-  --nj N              threads that decode pictures (--n-jobs)               [$nj]
+  --nj N              threads that decode images (--n-jobs)               [$nj]
   --threads N         CPU threads of training and scoring                   [$threads]
   --ngpu N            GPUs of a node for training, 0: CPU (--n-gpus)        [$ngpu]
   --num-nodes N       nodes for training (cmd_backend=slurm)                [$num_nodes]
@@ -80,11 +80,11 @@ Options (relative paths count from the recipe's folder; _ and - are the same in 
   --second FILE       configuration of the second stage's VQ-VAE            [${second:-none}]
   --prior-conf FILE   configuration of the prior over 'audiovq prior fit's  [${prior_conf:-none}]
   --checkpoint NAME   model to encode with and score: best or latest        [$checkpoint]
-  --num-valid N       training pictures kept back for validation            [$num_valid]
-  --num-eval N        pictures of the set test to score, 0: all             [$num_eval]
-  --num-samples N     pictures to draw from the prior                       [$num_samples]
-  --allow-partial BOOL  go on with another number of pictures than expected [$allow_partial]
-  --debug BOOL        all stages with narrow networks, a few steps and a few pictures, to see that they work
+  --num-valid N       training images kept back for validation            [$num_valid]
+  --num-eval N        images of the set test to score, 0: all             [$num_eval]
+  --num-samples N     images to draw from the prior                       [$num_samples]
+  --allow-partial BOOL  go on with another number of images than expected [$allow_partial]
+  --debug BOOL        all stages with narrow networks, a few steps and a few images, to see that they work
   --db-root DIR       the corpus, never written to                          [db.sh: ${db_root:-none}]
   --download-dir DIR  where it is downloaded to                             [$download_dir]
   --dump-dir DIR      where packs go                                        [$dump_dir]
@@ -112,7 +112,7 @@ main() {
     if [ "$ngpu" -gt 0 ]; then device=cuda gpu=(--gpu 1); fi
 
     if runs -1 "download"; then stage_download; fi
-    if runs 0 "count pictures"; then stage_count; fi
+    if runs 0 "count images"; then stage_count; fi
     if runs 1 "pack"; then stage_pack; fi
     if runs 2 "train"; then train_model "$exp" "$changes"; fi
     if runs 3 "bits/dim"; then stage_evaluate; fi
@@ -134,34 +134,34 @@ stage_download() {
     fi
 }
 
-# Sets train_pictures and eval_pictures.
+# Sets train_images and eval_images.
 locate_corpus() {
     if [ -z "$db_root" ]; then
         if [ -z "${download_name:-}" ]; then fail "name the corpus' folder with --db-root, or in db.sh"; fi
         db_root=$download_dir/$download_name
         need "$db_root" -1
     fi
-    find_pictures
+    find_images
 }
 
 stage_count() {
     local program=$AUDIOVQ_ROOT/recipes/count_images.py partial=$allow_partial
     if [ "$debug" = true ]; then partial=true; fi
     locate_corpus
-    python "$program" "${train_pictures[@]:?}" --expected "$expected_train" --allow-partial "$partial"
-    python "$program" "${eval_pictures[@]:?}" --expected "$expected_eval" --allow-partial "$partial"
+    python "$program" "${train_images[@]:?}" --expected "$expected_train" --allow-partial "$partial"
+    python "$program" "${eval_images[@]:?}" --expected "$expected_eval" --allow-partial "$partial"
 }
 
 stage_pack() {
     locate_corpus
     if [ "$debug" = true ]; then # what is trained on may be validated on too: nobody will read these figures
-        pack_set test "${eval_pictures[@]}" --limit 24
-        pack_set valid "${train_pictures[@]}" --limit 16
-        pack_set train "${train_pictures[@]}" --limit 200
+        pack_set test "${eval_images[@]}" --limit 24
+        pack_set valid "${train_images[@]}" --limit 16
+        pack_set train "${train_images[@]}" --limit 200
     else
-        pack_set test "${eval_pictures[@]}"
-        pack_set valid "${train_pictures[@]}" --limit "$num_valid"
-        pack_set train "${train_pictures[@]}" --limit "$num_valid" --exclude --against "$packs/test"
+        pack_set test "${eval_images[@]}"
+        pack_set valid "${train_images[@]}" --limit "$num_valid"
+        pack_set train "${train_images[@]}" --limit "$num_valid" --exclude --against "$packs/test"
     fi
 }
 
@@ -279,7 +279,7 @@ stage_sample() {
     draw samples_uniform "$model" --num "$num_samples"
 }
 
-# Draws pictures to the sheet $1.png; the rest goes to `audiovq image sample`.
+# Draws images to the sheet $1.png; the rest goes to `audiovq image sample`.
 draw() {
     local out=$figures/$1.png
     mkdir -p "$figures"

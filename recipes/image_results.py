@@ -69,7 +69,7 @@ def _gap(tree: Tree) -> str:
 def _caution(trees: dict[str, Tree]) -> str:
     meta = read_meta(Path(next(iter(trees.values()))["data"]))
     lossy = meta is not None and meta["lossy"]
-    return ", from lossy files: not to be compared with figures of other pictures" if lossy else ""
+    return ", from lossy files: not to be compared with figures of other images" if lossy else ""
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A sheet of pictures and of what two stages of codes keep of them.
+"""A sheet of images and of what two stages of codes keep of them.
 
     image_two_stages.py --first exp/vqvae/models/best --second exp/vqvae_second/models/best \\
                         --data dump/64/test --out two_stages.png
 
-Three pictures a row: the original; decoded from its codes; decoded from codes that the second model drew, given its own
+Three images a row: the original; decoded from its codes; decoded from codes that the second model drew, given its own
 few codes of them.
 """
 
@@ -26,31 +26,31 @@ from audiovq.image import ImageVQVAE, load_image_model
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--first", type=Path, required=True, help="model folder: pictures to codes")
+    parser.add_argument("--first", type=Path, required=True, help="model folder: images to codes")
     parser.add_argument("--second", type=Path, required=True, help="model folder: these codes to fewer")
-    parser.add_argument("--data", type=Path, required=True, help="pictures, as `audiovq image pack` takes them")
+    parser.add_argument("--data", type=Path, required=True, help="images, as `audiovq image pack` takes them")
     parser.add_argument("--out", type=Path, required=True, help="PNG file, replaced")
-    parser.add_argument("--num", type=int, default=16, help="how many pictures, spread evenly")
+    parser.add_argument("--num", type=int, default=16, help="how many images, spread evenly")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     try:
         torch.manual_seed(options.seed)
         first, second = (_model(folder, options.device) for folder in (options.first, options.second))
-        pictures = np.ascontiguousarray(open_images(options.data, limit=options.num).images)
-        write_png(options.out, sheet(rows(first, second, torch.from_numpy(pictures)), 9), force=True)
+        images = np.ascontiguousarray(open_images(options.data, limit=options.num).images)
+        write_png(options.out, sheet(rows(first, second, torch.from_numpy(images)), 9), force=True)
     except AudioVQError as error:
         sys.exit(f"{sys.argv[0]}: error: {error}")
     print(f"{options.out}: original, from its codes, from the second model's codes of these; three times a row")
 
 
-def rows(first: ImageVQVAE, second: ImageVQVAE, pictures: torch.Tensor) -> list[np.ndarray]:
-    """Of each picture `[C, H, W]` three, uint8: itself, from its codes, from the second model's."""
+def rows(first: ImageVQVAE, second: ImageVQVAE, images: torch.Tensor) -> list[np.ndarray]:
+    """Of each image `[C, H, W]` three, uint8: itself, from its codes, from the second model's."""
     device = next(first.parameters()).device
     with torch.inference_mode():
-        codes = first.encode(pictures.to(device))
-        versions = [pictures.to(device), first.decode(codes), first.decode(second.decode(second.encode(codes)))]
-    return [version[i].byte().cpu().numpy() for i in range(len(pictures)) for version in versions]
+        codes = first.encode(images.to(device))
+        versions = [images.to(device), first.decode(codes), first.decode(second.decode(second.encode(codes)))]
+    return [version[i].byte().cpu().numpy() for i in range(len(images)) for version in versions]
 
 
 def _model(folder: Path, device: str) -> ImageVQVAE:

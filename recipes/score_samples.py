@@ -58,7 +58,7 @@ class Listener:
         labels = train.texts if words else train.speakers
         self.classifier: Trained | None = None
         if len(set(labels)) > 1:
-            self.classifier = train_classifier(self._pictures(train), labels)
+            self.classifier = train_classifier(self._images(train), labels)
         self.voices: LinearDiscriminant | None = None
         if len(set(train.speakers)) > 1:
             self.voices = LinearDiscriminant(self._voices(train), train.speakers)
@@ -69,7 +69,7 @@ class Listener:
         tree: dict[str, Any] = {}
         cells = [title, "-", "-", "-"]
         if self.classifier is not None:
-            features = self.classifier.features(self._pictures(speech))
+            features = self.classifier.features(self._images(speech))
             chosen = [self.train.sounds[i] for i in evenly(len(self.train.sounds), len(features))]
             own = self.classifier.features([log_mel(x, self.rate)[:, None] for x in chosen])
             tree["frechet"] = frechet_distance(own, features)
@@ -95,7 +95,7 @@ class Listener:
             logits = self.classifier.model.logits(torch.from_numpy(features).float())
         return [self.classifier.classes[i] for i in logits.argmax(1).tolist()]
 
-    def _pictures(self, speech: Speech) -> list[np.ndarray]:
+    def _images(self, speech: Speech) -> list[np.ndarray]:
         return [log_mel(x, self.rate)[:, None] for x in speech.sounds]
 
     def _voices(self, speech: Speech) -> np.ndarray:

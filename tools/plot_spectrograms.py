@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Spectrograms of a recording and of what codecs make of it, one over the other: the picture in a model card.
+"""Spectrograms of a recording and of what codecs make of it, one over the other: the image in a model card.
 
 plot_spectrograms.py RECORDING PICTURE.png [--model NAME] [--bitrates 500 1000 2000] [--row TITLE=SOUND] [--seconds 4]
 
@@ -20,7 +20,7 @@ from audiovq.data.audio import read_audio, resample
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording", type=Path)
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("image", type=Path)
     parser.add_argument("--model", default="speech-16k")
     parser.add_argument("--bitrates", type=float, nargs="+", default=[500, 1000, 2000], help="bits/s")
     parser.add_argument("--row", action="append", default=[], metavar="TITLE=SOUND", help="a sound file beside them")
@@ -47,7 +47,7 @@ def main() -> None:
         axes.set_ylabel(f"{title}\nHz")
     axes.set_xlabel("seconds")
     figure.tight_layout()
-    figure.savefig(options.picture)
+    figure.savefig(options.image)
 
 
 def mono(path: Path, rate: int) -> np.ndarray:

@@ -31,7 +31,7 @@ def describe(header: Header, *, num_samples: int | None = None, num_bytes: int |
     if isinstance(header, AudioHeader):
         return facts | _of_a_recording(header, num_samples, num_bytes)
     if isinstance(header, ImageHeader):
-        return facts | _of_a_picture(header, num_bytes)
+        return facts | _of_an_image(header, num_bytes)
     raise TypeError(f"{type(header).__name__}: no header that a file has")
 
 
@@ -57,7 +57,7 @@ def _of_a_recording(header: AudioHeader, num_samples: int | None, num_bytes: int
     }
 
 
-def _of_a_picture(header: ImageHeader, num_bytes: int | None) -> dict[str, Any]:
+def _of_an_image(header: ImageHeader, num_bytes: int | None) -> dict[str, Any]:
     pixels = header.height * header.width
     return {
         "height": header.height,

@@ -122,10 +122,10 @@ class AudioHeader(Header):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageHeader(Header):
-    """What stands before the codes of a picture: one channel, whose frames are the places of a grid, row after row.
+    """What stands before the codes of an image: one channel, whose frames are the places of a grid, row after row.
 
     Attributes:
-        height, width: of the picture, pixels; the decoder cuts its output to them.
+        height, width: of the image, pixels; the decoder cuts its output to them.
         stride: pixels per place of the grid, down and across.
         frames_per_packet: places of every packet but the last; `packet_frames` gives a good number.
         channels: 1.
@@ -146,7 +146,7 @@ class ImageHeader(Header):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Height and width of the grid of codes, H' and W': the picture's over the stride, rounded up."""
+        """Height and width of the grid of codes, H' and W': the image's over the stride, rounded up."""
         return -(-self.height // self.stride), -(-self.width // self.stride)
 
     @property
@@ -180,7 +180,7 @@ def second_of_frames(model_sample_rate: int, hop_length: int) -> int:
 
 
 def packet_frames(grid: tuple[int, int], codebook_sizes: Sequence[int]) -> int:
-    """A good `frames_per_packet` for a picture: as few whole rows as make `PACKET_BYTES`, so that damage costs little.
+    """A good `frames_per_packet` for an image: as few whole rows as make `PACKET_BYTES`, so that damage costs little.
 
     A row too long for one packet is cut up.
     """
@@ -206,14 +206,14 @@ def parse_header(data: bytes) -> Header:
 def as_audio(header: Header, name: str) -> AudioHeader:
     """The header of a file that must hold a recording; BadCodesError if it does not."""
     if not isinstance(header, AudioHeader):
-        raise BadCodesError(f"{name}: holds the codes of a picture, not of sound; use `audiovq image decode`")
+        raise BadCodesError(f"{name}: holds the codes of an image, not of sound; use `audiovq image decode`")
     return header
 
 
 def as_image(header: Header, name: str) -> ImageHeader:
-    """The header of a file that must hold a picture; BadCodesError if it does not."""
+    """The header of a file that must hold an image; BadCodesError if it does not."""
     if not isinstance(header, ImageHeader):
-        raise BadCodesError(f"{name}: holds the codes of sound, not of a picture; use `audiovq decode`")
+        raise BadCodesError(f"{name}: holds the codes of sound, not of an image; use `audiovq decode`")
     return header
 
 

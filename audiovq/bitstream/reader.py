@@ -276,7 +276,7 @@ class CodesReader:
 
     def _raise_truncated(self, detail: str) -> NoReturn:
         mend = "fetch or encode it again"
-        if isinstance(self.header, AudioHeader):  # half a recording can be heard; half a grid is no picture
+        if isinstance(self.header, AudioHeader):  # half a recording can be heard; half a grid is no image
             mend = f"fetch it again, or decode the {self._frames_before} frames before"
         self._raise(f"truncated in packet {self._next}{self._of_all()} at {self._here()} ({detail}); {mend}")
 

@@ -29,7 +29,7 @@ COMMANDS = {
     "data": ("audiovq.cli.data", "data", "Check, mend, cut up, join and pack data directories."),
     "train": ("audiovq.cli.train", "train", "Train a model from a configuration."),
     "prior": ("audiovq.cli.prior.group", "prior", "Fit models of codes, score codes, draw new ones."),
-    "image": ("audiovq.cli.image.group", "image", "Pictures: pack them, encode, decode, score."),
+    "image": ("audiovq.cli.image.group", "image", "Images: pack them, encode, decode, score."),
     "evaluate": ("audiovq.cli.evaluate", "evaluate", "Score decoded speech against the originals."),
 }
 

@@ -43,7 +43,7 @@ def describe_model(name: str) -> dict[str, Any]:
 
     stored = read_model(name)
     codec = codec_of(stored, name, torch.device("cpu"))
-    own = _of_pictures(codec) if isinstance(codec, ImageCodec) else _of_sound(codec)
+    own = _of_images(codec) if isinstance(codec, ImageCodec) else _of_sound(codec)
     return {
         "name": name,
         "folder": str(stored.folder),
@@ -69,7 +69,7 @@ def _of_sound(codec: Codec) -> dict[str, Any]:
     }
 
 
-def _of_pictures(codec: ImageCodec) -> dict[str, Any]:
+def _of_images(codec: ImageCodec) -> dict[str, Any]:
     """Height and width are those it was trained on; it takes others too."""
     levels, height, width = codec.model.codes_shape
     stride = codec.stride
@@ -89,7 +89,7 @@ def _shape(facts: dict[str, Any]) -> str:
     """What it codes and how, in some words."""
     if facts["kind"] == "image":
         levels, height, width = facts["codes_shape"]
-        size = f"pictures of {facts['height']} x {facts['width']}"
+        size = f"images of {facts['height']} x {facts['width']}"
         return f"{size}, {height} x {width} x {levels} codes ({facts['code_bits_per_pixel']:g} bits/pixel)"
     bitrates = ", ".join(f"{rate / 1000:g}" for rate in facts["bitrates_bps"])
     return f"{facts['sample_rate']} Hz, {facts['num_quantizers']} levels ({bitrates} kbit/s)"

@@ -36,8 +36,8 @@ def recording_of(
     return EncodedAudio(header, np.ascontiguousarray(codes, np.int64)[None])
 
 
-def picture_of(codec: ImageCodec, codes: NDArray[Any], *, fingerprint: bytes | None = None) -> EncodedImage:
-    """A picture that fills the grid.
+def image_of(codec: ImageCodec, codes: NDArray[Any], *, fingerprint: bytes | None = None) -> EncodedImage:
+    """An image that fills the grid.
 
     Args:
         codec: that decodes it.

@@ -40,7 +40,7 @@ class FrameSource:
         num_samples: per channel, at the header's rate.
 
     Raises:
-        BadCodesError: as `CodesReader`, or the codes of a picture.
+        BadCodesError: as `CodesReader`, or the codes of an image.
     """
 
     def __init__(self, source: EncodedAudio | CodesSource, *, conceal: bool = False) -> None:

@@ -29,7 +29,7 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CodeItem:
-    """The codes of one recording or picture: int64 `[Q, F]` or `[Q, H, W]`, and the speaker or class if known."""
+    """The codes of one recording or image: int64 `[Q, F]` or `[Q, H, W]`, and the speaker or class if known."""
 
     name: str
     codes: Codes

@@ -41,7 +41,7 @@ def read_collection(
     """Read all codes that `sources` stand for.
 
     Args:
-        sources: `.codes` files (each channel of a recording becomes an item, a picture a grid); `.npy` files: integers
+        sources: `.codes` files (each channel of a recording becomes an item, an image a grid); `.npy` files: integers
             `[F]`, `[Q, F]`, or for grids `[H, W]`, `[N, H, W]`, `[N, Q, H, W]`; folders of both; `scp:FILE`, `ark:FILE`
             of Kaldi matrices `[F, Q]` or vectors `[F]`.
         spec: what the codes are, needed where no `.codes` file says it; others must agree with it.

@@ -30,11 +30,11 @@ FILES = ("ablation.md", "ablation.json", "ablation.png")
     "--reconstruction",
     multiple=True,
     metavar="NAME=BITS",
-    help="Bits/s of the sound, or bits/dim of the pictures, given a set's codes.",
+    help="Bits/s of the sound, or bits/dim of the images, given a set's codes.",
 )
 @click.option("--features", multiple=True, metavar="NAME=LABELS:DATA",
               help="Decode samples and compare features of a classifier of DATA: text:DIR or speaker:DIR (a data"
-                   " directory), or class:PICTURES.")  # fmt: skip
+                   " directory), or class:IMAGES.")  # fmt: skip
 @click.option(
     "--codec",
     multiple=True,
@@ -66,7 +66,7 @@ def ablate(
 
     A set is a name, codes to fit on, and codes to test on; without the latter every tenth item is tested on. Another
     tenth chooses the networks' best step. Samples of every prior are compared with codes of the encoder, and with
-    --features their sound or pictures. Networks that are in --out already are not trained again. Existing results
+    --features their sound or images. Networks that are in --out already are not trained again. Existing results
     there are replaced.
     """
     from audiovq.data.files import atomic_output
@@ -195,7 +195,7 @@ def _array_spec(paths: Sequence[str], codec: str | None) -> Any:
 
 
 def _dims(codec: str | None, space: Sequence[int]) -> int | None:
-    """Values C H W of a picture with a grid of codes of that size; None if the codec is not known or no VQ-VAE."""
+    """Values C H W of an image with a grid of codes of that size; None if the codec is not known or no VQ-VAE."""
     from audiovq.codec import ImageCodec, open_codec
 
     opened = None if codec is None else open_codec(codec, "cpu")
@@ -209,7 +209,7 @@ def _judge(name: str, features: str, codec: str | None) -> Any:
 
     labels, colon, data = features.partition(":")
     if not (colon and data) or labels not in ("text", "speaker", "class"):
-        raise click.UsageError(f"--features {name}={features}: write text:DIR, speaker:DIR or class:PICTURES")
+        raise click.UsageError(f"--features {name}={features}: write text:DIR, speaker:DIR or class:IMAGES")
     if codec is None:
         raise click.UsageError(
             f"--features {name}: the codes don't say whose they are; name it with --codec {name}=MODEL"

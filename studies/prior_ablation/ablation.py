@@ -34,10 +34,10 @@ class CodeSet:
         name: in the table.
         spec: of the codes.
         train: what priors are fitted on; valid: by which a network's best step is chosen; test: what is reported.
-        reconstruction: -log2 p(x | codes) of the codec's decoder: of sound in bits per second, of pictures in bits per
+        reconstruction: -log2 p(x | codes) of the codec's decoder: of sound in bits per second, of images in bits per
             dimension; None where it has no likelihood.
         judge: of samples; None to compare their codes only.
-        dims: values C H W of each picture; None for sound.
+        dims: values C H W of each image; None for sound.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Row:
 
     Attributes:
         code_set, prior, seed: which. `prior` is a kind, or "KIND on uniform codes" and "... unigram codes".
-        bits_per_code: on the test part; bits_per_second, of sound, bits_per_dim, of pictures: None where not known.
+        bits_per_code: on the test part; bits_per_second, of sound, bits_per_dim, of images: None where not known.
         uniform_bits_per_code: the mean of log2 K.
         reconstruction: see CodeSet.
         coded_ratio: arithmetic-coded bits by the prior's bits, on some test codes; None without a coder.
@@ -90,7 +90,7 @@ class Row:
 
     @property
     def price(self) -> float | None:
-        """Of the codes: bits per second of sound, or bits per dimension of pictures."""
+        """Of the codes: bits per second of sound, or bits per dimension of images."""
         return self.bits_per_dim if self.bits_per_second is None else self.bits_per_second
 
     @property

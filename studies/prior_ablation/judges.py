@@ -19,7 +19,7 @@ from audiovq.image.build import load_image_model
 from audiovq.image.model import ImageVQVAE
 from audiovq.prior import CodeItem
 from studies.prior_ablation.sample_quality import Judge
-from studies.recognition.classifier import Picture, Trained, train_classifier
+from studies.recognition.classifier import Pixels, Trained, train_classifier
 from studies.recognition.features import log_mel
 from studies.recognition.frechet import Features
 
@@ -46,36 +46,36 @@ def sound_judge(codec: str | Path, data: str | Path, labels: SoundLabels) -> Jud
         raise BadDataError(f"{data}: some utterances have no text; add it, or tell speakers apart")
     found = [str(u.text) if labels == "text" else u.speaker for u in utterances]
 
-    def picture(sound: NDArray[np.float32]) -> Picture:
+    def image(sound: NDArray[np.float32]) -> Pixels:
         return log_mel(sound, coder.sample_rate)[:, None]  # bands as channels
 
-    trained = train_classifier([picture(u.mono(coder.sample_rate)) for u in utterances], found)
+    trained = train_classifier([image(u.mono(coder.sample_rate)) for u in utterances], found)
 
     def features(items: Sequence[CodeItem]) -> Features:
         sounds: list[NDArray[np.float32]] = []
         for batch in _batches(items):
             voices = [item.label if coder.model.speakers else None for item in batch]
             sounds += [x[0] for x in coder.decode_many([recording_of(coder, i.codes) for i in batch], speakers=voices)]
-        return trained.features([picture(sound) for sound in sounds])
+        return trained.features([image(sound) for sound in sounds])
 
     return Judge(_description(trained, f"log-mel spectra by {labels}", len(utterances)), features)
 
 
 def image_judge(codec: str | Path, data: str | Path) -> Judge:
-    """Features of a classifier of pictures by class.
+    """Features of a classifier of images by class.
 
     Args:
         codec: name or folder of the image model whose codes are judged.
-        data: pictures with classes, whatever `audiovq.data.image.open.open_images` takes.
+        data: images with classes, whatever `audiovq.data.image.open.open_images` takes.
 
-    Raises BadDataError for pictures without classes, BadModelError for a model without codes.
+    Raises BadDataError for images without classes, BadModelError for a model without codes.
     """
     model = load_image_model(codec)
     if not isinstance(model, ImageVQVAE):
         raise BadModelError(f"{codec}: has no codes to decode; name the model that made them")
     pack = open_images(data)
     if pack.labels is None:
-        raise BadDataError(f"{data}: no classes are known; give pictures in one folder a class")
+        raise BadDataError(f"{data}: no classes are known; give images in one folder a class")
     chosen = _evenly(range(len(pack.images)))
     trained = train_classifier([_scaled(pack.images[i]) for i in chosen], [pack.labels[i] for i in chosen])
 
@@ -87,7 +87,7 @@ def image_judge(codec: str | Path, data: str | Path) -> Judge:
             found.append(trained.features([_scaled(image) for image in images.numpy()]))
         return np.concatenate(found)
 
-    return Judge(_description(trained, "pictures by class", len(chosen)), features)
+    return Judge(_description(trained, "images by class", len(chosen)), features)
 
 
 def _description(trained: Trained, what: str, count: int) -> str:
@@ -98,7 +98,7 @@ def _description(trained: Trained, what: str, count: int) -> str:
     )
 
 
-def _scaled(image: NDArray[np.integer]) -> Picture:
+def _scaled(image: NDArray[np.integer]) -> Pixels:
     return (image / np.float32(127.5) - 1).astype(np.float32)
 
 

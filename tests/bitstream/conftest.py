@@ -35,7 +35,7 @@ def make_header() -> Callable[..., AudioHeader]:
 
 @pytest.fixture(scope="session")
 def make_image_header() -> Callable[..., ImageHeader]:
-    """A picture of 35 x 7 pixels, 9 rows of 2 places with two levels; two rows in a packet."""
+    """An image of 35 x 7 pixels, 9 rows of 2 places with two levels; two rows in a packet."""
 
     def make(**changes: Any) -> ImageHeader:
         fields: dict[str, Any] = {

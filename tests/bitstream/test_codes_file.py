@@ -241,7 +241,7 @@ def test_an_error_inside_the_block_is_not_hidden_by_close(make_header: Make) -> 
     frames_per_packet=st.integers(1, 50),
     seed=st.integers(0, 99),
 )
-def test_a_pictures_codes_come_back_row_after_row(
+def test_a_images_codes_come_back_row_after_row(
     sizes: tuple[int, ...], height: int, width: int, stride: int, frames_per_packet: int, seed: int,
     make_image_header: Make, random_codes: Make, encode: Make, pipe: Make,
 ) -> None:  # fmt: skip
@@ -260,7 +260,7 @@ def test_a_pictures_codes_come_back_row_after_row(
     np.testing.assert_array_equal(second_row, grid[None, :, 1:2].reshape(1, len(sizes), -1))
 
 
-def test_a_picture_is_never_a_stream_and_has_all_its_places(make_image_header: Make, random_codes: Make) -> None:
+def test_a_image_is_never_a_stream_and_has_all_its_places(make_image_header: Make, random_codes: Make) -> None:
     header = make_image_header()
     writer = CodesWriter(io.BytesIO(), header)
     writer.write(random_codes(header, 17))
@@ -276,5 +276,5 @@ def test_a_file_of_the_other_kind_is_told_from_ones_own(make_header: Make, make_
     assert isinstance(as_audio(make_header(), "a.codes"), AudioHeader)
     with pytest.raises(BadCodesError, match=r"^a\.codes: holds the codes of sound.*`audiovq decode`"):
         as_image(make_header(), "a.codes")
-    with pytest.raises(BadCodesError, match=r"^a\.codes: holds the codes of a picture.*`audiovq image decode`"):
+    with pytest.raises(BadCodesError, match=r"^a\.codes: holds the codes of an image.*`audiovq image decode`"):
         as_audio(make_image_header(), "a.codes")

@@ -20,12 +20,12 @@ from audiovq.errors import BadCodesError
 Make = Callable[..., Any]
 
 
-@pytest.fixture(scope="module", params=["known length", "stream", "picture"])
+@pytest.fixture(scope="module", params=["known length", "stream", "image"])
 def small(
     request: pytest.FixtureRequest, make_header: Make, make_image_header: Make, random_codes: Make, encode: Make
 ) -> tuple[bytes, np.ndarray, Header]:
     """A file of 18 frames: four full packets and a short one."""
-    header = make_image_header() if request.param == "picture" else make_header()
+    header = make_image_header() if request.param == "image" else make_header()
     codes = random_codes(header)
     if request.param == "stream":
         stream = make_header(num_samples=None)
@@ -191,7 +191,7 @@ def test_codes_beyond_their_codebook_are_damage_though_the_crc_is_right(make_hea
 
 def bombs(make_header: Make, make_image_header: Make) -> dict[str, bytes]:
     """Small files that claim to be huge, every CRC right."""
-    picture = make_image_header(height=2**32 - 1, width=2**32 - 1, stride=1, frames_per_packet=40000)
+    image = make_image_header(height=2**32 - 1, width=2**32 - 1, stride=1, frames_per_packet=40000)
     huge = make_header(num_samples=2**60)
     wide = make_header(num_samples=2**64 - 2, frames_per_packet=40000, sample_rate=1, hop_length=1)
     stream = make_header(num_samples=None, frames_per_packet=40000)
@@ -201,12 +201,12 @@ def bombs(make_header: Make, make_image_header: Make) -> dict[str, bytes]:
         "samples": huge.to_bytes(),
         "samples and packets": wide.to_bytes() + b"P" + bytes(70),
         "end marker": stream.to_bytes() + encode_end(crc, packets, 2**60),
-        "picture": picture.to_bytes() + b"P" + bytes(70),
+        "image": image.to_bytes() + b"P" + bytes(70),
         "short packet": stream.to_bytes() + b"S" + struct.pack("<H", 39999) + bytes(70),
     }
 
 
-@pytest.mark.parametrize("name", ["samples", "samples and packets", "end marker", "picture", "short packet"])
+@pytest.mark.parametrize("name", ["samples", "samples and packets", "end marker", "image", "short packet"])
 @pytest.mark.parametrize("on_damage", ["raise", "conceal"])
 @pytest.mark.parametrize("seekable", [True, False])
 def test_no_claim_in_a_file_makes_the_reader_allocate(

@@ -32,7 +32,7 @@ def test_document_has_its_four_vectors() -> None:
     assert len(VECTORS) == 4 == DOCUMENT.count("```hexdump")
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=["known length", "stream", "empty", "picture"])
+@pytest.mark.parametrize("vector", VECTORS, ids=["known length", "stream", "empty", "image"])
 def test_vector_is_written_and_read_as_documented(vector: tuple[str, str]) -> None:
     header, codes, num_samples, data = parse(vector)
     file = io.BytesIO()

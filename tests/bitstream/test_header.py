@@ -33,7 +33,7 @@ recordings = st.builds(
     speaker=st.none() | names,
     global_code=st.none() | st.binary(min_size=1, max_size=300),
 )
-pictures = st.builds(
+images = st.builds(
     ImageHeader,
     model=names,
     fingerprint=st.binary(min_size=8, max_size=8),
@@ -46,7 +46,7 @@ pictures = st.builds(
 
 
 @settings(deadline=None, derandomize=True)  # the same examples in every run, however busy the machine
-@given(recordings | pictures)
+@given(recordings | images)
 def test_header_read_equals_header_written(header: Header) -> None:
     data = header.to_bytes()
     assert header_length(data[:PREFIX_BYTES]) == len(data)
@@ -62,7 +62,7 @@ def test_frames_are_the_ceiling_of_the_resampled_length_over_the_hop(header: Aud
 
 
 @settings(deadline=None, derandomize=True)
-@given(pictures)
+@given(images)
 def test_grid_is_the_ceiling_of_the_sides_over_the_stride(header: ImageHeader) -> None:
     sides = (header.height, header.width)
     assert header.grid == tuple(math.ceil(Fraction(side, header.stride)) for side in sides)
@@ -71,7 +71,7 @@ def test_grid_is_the_ceiling_of_the_sides_over_the_stride(header: ImageHeader) -
 
 @settings(deadline=None, derandomize=True)
 @given(st.integers(1, 2**20), st.integers(1, 2**20), st.lists(st.integers(2, 2**24), min_size=1, max_size=40))
-def test_packets_of_a_picture_are_few_whole_rows(rows: int, columns: int, sizes: list[int]) -> None:
+def test_packets_of_an_image_are_few_whole_rows(rows: int, columns: int, sizes: list[int]) -> None:
     frames = packet_frames((rows, columns), sizes)
     header = ImageHeader(model="m", fingerprint=bytes(8), height=rows, width=columns, stride=1,
                          frames_per_packet=frames, codebook_sizes=tuple(sizes))  # fmt: skip
@@ -141,7 +141,7 @@ def forge(data: bytes, offset: int, new: bytes, insert: bool = False) -> bytes:
     [
         (4, b"\x02", False, "version 2.*reads version 1"),
         (7, b"\x02", False, "media kind 2.*update"),
-        (7, b"\x01", False, "28 bytes after its last field"),  # read as a picture's
+        (7, b"\x01", False, "28 bytes after its last field"),  # read as an image's
         (8, b"\x01", False, "coding 1"),
         (9, b"\x08", False, "unknown flags 0x08.*newer"),
         (9, b"\x01", False, "ends inside the gain"),
@@ -198,7 +198,7 @@ def test_description_is_json_and_counts_bytes_on_disk(make_header: Callable[...,
         ({"coding": 1}, "coding 1.*update"),
     ],
 )
-def test_values_outside_the_format_are_refused_of_pictures(
+def test_values_outside_the_format_are_refused_of_images(
     make_image_header: Callable[..., ImageHeader], change: dict, message: str
 ) -> None:
     with pytest.raises(BadCodesError, match=message):
@@ -217,7 +217,7 @@ def test_values_outside_the_format_are_refused_of_pictures(
         (46, b"\x00", True, "1 bytes after its last field"),
     ],
 )
-def test_forged_header_of_a_picture_is_refused(
+def test_forged_header_of_an_image_is_refused(
     make_image_header: Callable[..., ImageHeader], offset: int, new: bytes, insert: bool, message: str
 ) -> None:
     data = make_image_header().to_bytes()
@@ -226,7 +226,7 @@ def test_forged_header_of_a_picture_is_refused(
         parse_header(forge(data, offset, new, insert))
 
 
-def test_description_of_a_picture_counts_its_pixels(make_image_header: Callable[..., ImageHeader]) -> None:
+def test_description_of_an_image_counts_its_pixels(make_image_header: Callable[..., ImageHeader]) -> None:
     told = json.loads(json.dumps(describe(make_image_header(), num_bytes=490)))
     assert (told["media"], told["height"], told["width"], told["stride"]) == ("image", 35, 7, 4)
     assert (told["grid_height"], told["grid_width"], told["num_frames"], told["num_packets"]) == (9, 2, 18, 5)

@@ -43,7 +43,7 @@ def recipes() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def image_recipes() -> list[Path]:
-    """The folders of the recipes of pictures."""
+    """The folders of the recipes of images."""
     return recipes_of("image")
 
 

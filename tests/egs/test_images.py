@@ -1,4 +1,4 @@
-"""The recipes of pictures: options, counts, and all stages on a few synthesized pictures."""
+"""The recipes of images: options, counts, and all stages on a few synthesized images."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def folders(place: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`corpora("cifar10")`: two classes of discs on slopes, 20 + 12 pictures, in the layout of that corpus."""
-    root = tmp_path_factory.mktemp("pictures")
+    """`corpora("cifar10")`: two classes of discs on slopes, 20 + 12 images, in the layout of that corpus."""
+    root = tmp_path_factory.mktemp("images")
 
     def write(place: Path, label: int, side: int, seed: int) -> None:
         x, y = np.meshgrid(np.arange(side), np.arange(side))
         draw = np.random.default_rng(seed)
         slope = x * draw.uniform(-60, 60) / side + y * draw.uniform(-60, 60) / side + draw.uniform(80, 170)
         disc = (x - side * draw.uniform(0.3, 0.7)) ** 2 + (y - side * draw.uniform(0.3, 0.7)) ** 2 < (side / 4) ** 2
-        picture = np.stack([slope, slope, slope], axis=-1)
-        picture[disc, label] += 80
-        picture += draw.normal(0, 3, picture.shape)
+        image = np.stack([slope, slope, slope], axis=-1)
+        image[disc, label] += 80
+        image += draw.normal(0, 3, image.shape)
         place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(place)
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(place)
 
     def make(corpus: str) -> Path:
         test, side, suffix = LAYOUTS[corpus]
@@ -81,12 +81,12 @@ def test_recipes_differ_in_local_and_conf_only(image_recipes, recipes):
 def test_a_part_of_the_corpus_stops_stage_0(image_recipes, corpora, run_recipe, tmp_path):
     options = [f"--db-root={corpora('cifar10')}", *folders(tmp_path), "--stage=0", "--stop-stage=0"]
     done = run_recipe(image_recipes[0], *options, status=1)
-    assert "train: 20 pictures; the corpus has 50,000" in done.stdout
+    assert "train: 20 images; the corpus has 50,000" in done.stdout
     assert "is no whole corpus; --allow-partial true goes on" in done.stderr
     run_recipe(image_recipes[0], *options, "--allow-partial=true")
 
 
-def test_packs_part_the_pictures_and_are_made_once(image_recipes, corpora, run_recipe, tmp_path):
+def test_packs_part_the_images_and_are_made_once(image_recipes, corpora, run_recipe, tmp_path):
     options = [f"--db-root={corpora('cifar10')}", *folders(tmp_path), "--stage=1", "--stop-stage=1", "--num-valid=4"]
     run_recipe(image_recipes[0], *options)
     train, valid, test = (open_images(tmp_path / "dump" / "32" / name) for name in ("train", "valid", "test"))
@@ -100,9 +100,9 @@ def test_packs_part_the_pictures_and_are_made_once(image_recipes, corpora, run_r
 
 def test_jpeg_copies_of_cifar_need_the_flag(image_recipes, corpora, run_recipe, tmp_path):
     shutil.copytree(corpora("cifar10"), tmp_path / "copy")
-    picture = next((tmp_path / "copy" / "test" / "n0").iterdir())
-    Image.open(picture).save(picture.with_suffix(".jpg"))
-    picture.unlink()
+    image = next((tmp_path / "copy" / "test" / "n0").iterdir())
+    Image.open(image).save(image.with_suffix(".jpg"))
+    image.unlink()
     options = [f"--db-root={tmp_path}/copy", *folders(tmp_path), "--stage=1", "--stop-stage=1", "--debug=true"]
     assert "is in a lossy format" in run_recipe(image_recipes[0], *options, status=1).stderr
     run_recipe(image_recipes[0], *options, "--allow-lossy=true")

@@ -1,4 +1,4 @@
-"""Tiny image models with random weights, and pictures with a structure that can be learnt."""
+"""Tiny image models with random weights, and images with a structure that can be learnt."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def tiny_model(seed: int = 0, **changes: Any) -> Any:
     torch.manual_seed(seed)
     model = build_image_model(ImageModelConfig.model_validate(tiny_tree(**changes)))
     size = {"height": model.config.height, "width": model.config.width}
-    x = pictures(16, channels=model.config.input.channels, values=model.values, **size)
+    x = slopes(16, channels=model.config.input.channels, values=model.values, **size)
     for _ in range(4):  # k-means, a level a step
         model.train().bound(torch.as_tensor(x, dtype=torch.int64))
     return model.eval()
 
 
-def pictures(count: int, *, channels: int = 3, height: int = 4, width: int = 6, values: int = 256) -> np.ndarray:
+def slopes(count: int, *, channels: int = 3, height: int = 4, width: int = 6, values: int = 256) -> np.ndarray:
     """Slopes of brightness in random directions, `[N, C, H, W]`."""
     rng = np.random.default_rng(7)
     start, down, across = rng.random((3, count, channels, 1, 1))
@@ -45,4 +45,4 @@ def pictures(count: int, *, channels: int = 3, height: int = 4, width: int = 6, 
 @pytest.fixture
 def images() -> torch.Tensor:
     """Six of them, uint8."""
-    return torch.from_numpy(pictures(6))
+    return torch.from_numpy(slopes(6))

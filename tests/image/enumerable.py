@@ -1,4 +1,4 @@
-"""Models of pictures so small that every latent can be enumerated: two places, few codes, exact in float64."""
+"""Models of images so small that every latent can be enumerated: two places, few codes, exact in float64."""
 
 import itertools
 import math
@@ -72,6 +72,6 @@ def every_draw(codebook_size: int, samples: int) -> Tensor:
 
 @torch.no_grad()
 def exact_bits(model: ImageModel, z: Tensor, log_prior: float | Tensor) -> float:
-    """-log2 p(x) of the picture, summed over all z `[N, D, 1, 2]` there are."""
+    """-log2 p(x) of the image, summed over all z `[N, D, 1, 2]` there are."""
     nats = math.log(2) * model.decoder.bits(PICTURE.expand(len(z), -1, -1, -1), z).double()
     return -((log_prior - nats).logsumexp(0) / math.log(2)).item()

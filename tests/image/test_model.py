@@ -12,7 +12,7 @@ from audiovq.errors import BadModelError
 from audiovq.image import ImageModelConfig, ImageVQVAE, PixelModel, build_image_model, load_image_model
 from audiovq.image.model import ImageModel
 
-from .conftest import CONV, PIXELCNN, SMALL_ENCODER, VQ, pictures, tiny_model, tiny_tree
+from .conftest import CONV, PIXELCNN, SMALL_ENCODER, VQ, slopes, tiny_model, tiny_tree
 
 LIKELIHOODS = [{"kind": "logistic"}, {"kind": "logistic-mixture", "components": 2}, {"kind": "softmax"}]
 LATENTS = [
@@ -72,7 +72,7 @@ def test_the_uniform_prior_costs_log2_k_a_code(images):
 def test_beta_means_the_same_at_every_batch_and_image_size():
     """The quantizer's loss is a mean over elements of z, the first term one over dimensions of x."""
     model = tiny_model(latent={**VQ, "update": "loss"}).train()
-    small = torch.from_numpy(pictures(4))
+    small = torch.from_numpy(slopes(4))
     for other in (small.repeat(3, 1, 1, 1), small.repeat(1, 1, 2, 2)):
         vq = model.quantizer(model.encoder(small)).loss
         again = model.bound(other)

@@ -135,7 +135,7 @@ def test_nothing_there_is_refused(tmp_path):
         read_collection([str(tmp_path / "none.codes")])
 
 
-def write_picture(path: Path, grid: np.ndarray, stride: int = 4, fingerprint: bytes = bytes(8)) -> None:
+def write_image(path: Path, grid: np.ndarray, stride: int = 4, fingerprint: bytes = bytes(8)) -> None:
     """grid: `[Q, H, W]`, two levels of 16 and 8."""
     levels, height, width = grid.shape
     header = ImageHeader(model="tiny", fingerprint=fingerprint, height=height * stride - 1, width=width * stride,
@@ -144,9 +144,9 @@ def write_picture(path: Path, grid: np.ndarray, stride: int = 4, fingerprint: by
     write_codes(path, header, grid.reshape(1, levels, -1))
 
 
-def test_pictures_are_grids_of_any_size(tmp_path):
-    write_picture(tmp_path / "cat" / "one.codes", np.arange(12).reshape(2, 2, 3) % 8)
-    write_picture(tmp_path / "two.codes", codes(1, 20)[0].reshape(2, 4, 5))
+def test_images_are_grids_of_any_size(tmp_path):
+    write_image(tmp_path / "cat" / "one.codes", np.arange(12).reshape(2, 2, 3) % 8)
+    write_image(tmp_path / "two.codes", codes(1, 20)[0].reshape(2, 4, 5))
     found = read_collection([str(tmp_path)])
     assert found.spec == CodeSpec(codebook_sizes=[16, 8], layout="grid", model="tiny", fingerprint="00" * 8)
     assert [(item.name, item.codes.shape) for item in found.items] == [("cat/one", (2, 2, 3)), ("two", (2, 4, 5))]
@@ -154,9 +154,9 @@ def test_pictures_are_grids_of_any_size(tmp_path):
     assert read_collection([str(tmp_path)], num_quantizers=1).items[0].codes.shape == (1, 2, 3)
 
 
-def test_sound_and_pictures_do_not_mix(tmp_path):
+def test_sound_and_images_do_not_mix(tmp_path):
     write(tmp_path / "a.codes", codes())
-    write_picture(tmp_path / "b.codes", np.zeros((2, 2, 2), int))
+    write_image(tmp_path / "b.codes", np.zeros((2, 2, 2), int))
     with pytest.raises(ModelMismatchError, match=r"b\.codes: layout grid"):
         read_collection([str(tmp_path)])
 

@@ -1,4 +1,4 @@
-"""The table of what was measured of several models of pictures."""
+"""The table of what was measured of several models of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiovq.data.image.pack import Picture, write_pack
+from audiovq.data.image.pack import NamedImage, write_pack
 from audiovq.errors import BadDataError
 
 
@@ -45,9 +45,9 @@ def test_models_stand_in_the_order_they_were_measured_in(results, tmp_path):
     assert "lossy" not in text
 
 
-def test_figures_of_lossy_pictures_are_marked(results, tmp_path):
+def test_figures_of_lossy_images_are_marked(results, tmp_path):
     pixels = np.zeros((3, 4, 4), np.uint8)
-    write_pack(tmp_path / "test", [Picture("a", None, pixels, lossy=True)], source="here")
+    write_pack(tmp_path / "test", [NamedImage("a", None, pixels, lossy=True)], source="here")
     measured(tmp_path / "scores", "vqvae", tmp_path / "test", age=0)
     assert "from lossy files: not to be compared" in results()
 

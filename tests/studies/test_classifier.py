@@ -18,12 +18,12 @@ def spectra(count: int, seed: int):
     """Of three classes: one of three bands is louder; of different widths."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count)
-    pictures = []
+    images = []
     for label in labels:
         x = rng.normal(0, 0.3, (6, 1, int(rng.integers(9, 30)))).astype(np.float32)
         x[2 * label : 2 * label + 2] += 0.7
-        pictures.append(x)
-    return pictures, [str(label) for label in labels]
+        images.append(x)
+    return images, [str(label) for label in labels]
 
 
 def test_it_learns_its_classes_and_says_how_often_it_is_right():
@@ -31,8 +31,8 @@ def test_it_learns_its_classes_and_says_how_often_it_is_right():
     assert taught.classes == ["0", "1", "2"]
     assert taught.held_out == 10
     assert taught.accuracy >= 0.9
-    pictures, labels = spectra(40, 1)
-    features = taught.features(pictures)
+    images, labels = spectra(40, 1)
+    features = taught.features(images)
     assert features.shape == (40, 32)
     answers = taught.model.logits(torch.from_numpy(features).float()).argmax(1).tolist()
     assert np.mean([taught.classes[a] == b for a, b in zip(answers, labels, strict=True)]) > 0.9
@@ -44,16 +44,16 @@ def test_it_is_the_same_every_time_and_leaves_other_random_numbers_alone():
     torch.manual_seed(5)
     one, two = (train_classifier(*spectra(20, 0), steps=3) for _ in range(2))
     assert torch.rand(1) == before
-    pictures, _ = spectra(3, 2)
-    assert (one.features(pictures) == two.features(pictures)).all()
+    images, _ = spectra(3, 2)
+    assert (one.features(images) == two.features(images)).all()
 
 
 def test_one_class_or_few_examples_are_refused():
-    pictures, labels = spectra(20, 0)
+    images, labels = spectra(20, 0)
     with pytest.raises(BadDataError, match=r"1 class\(es\)"):
-        train_classifier(pictures, ["a"] * 20)
+        train_classifier(images, ["a"] * 20)
     with pytest.raises(BadDataError, match="9 examples"):
-        train_classifier(pictures[:9], labels[:9])
+        train_classifier(images[:9], labels[:9])
 
 
 def test_a_judge_of_sound_hears_codes_in_the_voice_of_their_label(model_folder, sound, tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ def test_elbo_is_reconstruction_and_prior_together(rows):
     assert uniform.decoded
 
 
-def test_an_elbo_of_pictures_is_in_bits_per_dimension():
+def test_an_elbo_of_images_is_in_bits_per_dimension():
     rng = np.random.default_rng(0)
     items = [CodeItem(str(i), rng.integers(0, 8, (1, 4, 4))) for i in range(30)]
     spec = CodeSpec(codebook_sizes=[8], layout="grid")

@@ -85,7 +85,7 @@ def test_every_recipe_configuration_is_valid(request):
         SpeechExperimentConfig,
         ImageExperimentConfig,
     }
-    for path in priors:  # their kind is the shared script's default: grids of pictures, sequences of sound
+    for path in priors:  # their kind is the shared script's default: grids of images, sequences of sound
         images = "recipes/image.sh" in (path.parents[1] / "run.sh").read_text()
         load_prior_config("pixelcnn" if images else "transformer", path)
 

@@ -39,12 +39,12 @@ def encode(
     skip_existing: bool,
     quiet: bool,
 ) -> None:
-    """Encode pictures IN to codes OUT.
+    """Encode images IN to codes OUT.
 
     IN is a PNG, JPEG or WebP file of any size, or a directory, whose tree is mirrored into the directory OUT as .codes
     files.
 
-    With OUT.npy, IN is whatever `audiovq image pack` takes, its pictures of one size; their codes become one array of
+    With OUT.npy, IN is whatever `audiovq image pack` takes, its images of one size; their codes become one array of
     integers [N, Q, H, W], and their classes, if they have any, lines of <item> <class> in OUT.labels.txt: what
     `audiovq prior fit --layout grid` takes as codes and --utt2spk.
     """
@@ -54,7 +54,7 @@ def encode(
 
     to_array = target.endswith(".npy")
     if holds_many(source) and not to_array:
-        raise click.UsageError(f"{source}: its pictures become one array of codes: name OUT.npy")
+        raise click.UsageError(f"{source}: its images become one array of codes: name OUT.npy")
     set_threads(threads)
     codec = ImageCodec.from_pretrained(model, device)
     if to_array:
@@ -95,7 +95,7 @@ def decode(
     skip_existing: bool,
     quiet: bool,
 ) -> None:
-    """Decode codes IN to pictures OUT (.png), of the size that went in.
+    """Decode codes IN to images OUT (.png), of the size that went in.
 
     IN is a .codes file, or a directory, whose tree is mirrored into the directory OUT.
     """
@@ -128,7 +128,7 @@ def decode(
 
 
 def _encode_array(codec: ImageCodec, source: str, target: Path, *, force: bool, quiet: bool) -> None:
-    """All pictures of a source as one array of codes, and their classes beside it."""
+    """All images of a source as one array of codes, and their classes beside it."""
     import numpy as np
 
     from audiovq.codec.image.files import in_channels
@@ -143,11 +143,11 @@ def _encode_array(codec: ImageCodec, source: str, target: Path, *, force: bool, 
         opened = open_images(source)
         if opened.labels is not None and len(target.stem.split()) != 1:
             raise OutputError(f"{target}: items are named after it in {labels.name}; choose a name without spaces")
-        pictures = opened.images
+        images = opened.images
         if codec.channels == 1:
-            pictures = np.stack([in_channels(picture, 1) for picture in pictures])
-        with nullcontext() if quiet else step_bar("encode", "picture") as progress:
-            codes = codec.encode_many(pictures, progress)
+            images = np.stack([in_channels(image, 1) for image in images])
+        with nullcontext() if quiet else step_bar("encode", "image") as progress:
+            codes = codec.encode_many(images, progress)
         np.save(temporary, codes)
         _write_labels(labels, [array_item(target.stem, i) for i in range(len(opened))], opened.labels)
     if not quiet:
@@ -158,7 +158,7 @@ def _write_labels(path: Path, items: list[str], labels: list[str] | None) -> Non
     from audiovq.data.files import atomic_output
 
     if labels is None:
-        path.unlink(missing_ok=True)  # those of other pictures
+        path.unlink(missing_ok=True)  # those of other images
         return
     with atomic_output(path, force=True) as temporary:
         lines = [f"{item} {label}\n" for item, label in zip(items, labels, strict=True)]

@@ -68,7 +68,7 @@ def evaluate(
         labels = pack.labels
         if pack.lossy and not allow_lossy:
             raise BadDataError(
-                f"{data}: comes from JPEG or lossy WebP, whose bits/dim are lower than those of real pictures; "
+                f"{data}: comes from JPEG or lossy WebP, whose bits/dim are lower than those of real images; "
                 "measure with --allow-lossy, and never beside published figures"
             )
     rows = list(spread(len(images), limit))

@@ -14,8 +14,8 @@ from audiovq.cli.image.sample import sample
 
 @click.group()
 def image() -> None:
-    """Codes of pictures: encode and decode them, compare them with other formats; measure models of them, draw
-    from these; pack pictures for training."""
+    """Codes of images: encode and decode them, compare them with other formats; measure models of them, draw
+    from these; pack images for training."""
 
 
 for command in (encode, decode, reconstruct, report, evaluate, sample, pack):

@@ -20,7 +20,7 @@ ARRAYS = (".npy", ".npz")
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture by its name; `read` gives its pixels `[C, H, W]`."""
+    """An image by its name; `read` gives its pixels `[C, H, W]`."""
 
     name: str
     read: Callable[[], Pixels]
@@ -30,14 +30,14 @@ class Entry:
 
 
 def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]:
-    """The pictures that `source` stands for, names of those in a folder or pack relative to it.
+    """The images that `source` stands for, names of those in a folder or pack relative to it.
 
     channels: 1 makes them grey.
     limit: no more than so many, spread evenly.
 
     Raises BadDataError where there are none.
     """
-    from audiovq.codec.image.files import in_channels, read_picture
+    from audiovq.codec.image.files import in_channels, read_in_channels
     from audiovq.data.image.files import SUFFIXES
     from audiovq.data.image.open import spread
     from audiovq.data.image.sources import open_source
@@ -48,23 +48,23 @@ def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]
         opened = open_source(path)
 
         def read(number: int) -> Pixels:
-            picture = opened.read(number)
-            assert picture is not None  # none is too small where no size is asked for
-            return in_channels(picture.pixels, channels)
+            image = opened.read(number)
+            assert image is not None  # none is too small where no size is asked for
+            return in_channels(image.pixels, channels)
 
         numbers = spread(len(opened.names), limit)
         return [Entry(opened.names[number], partial(read, number)) for number in numbers]
     if not path.is_dir():
-        return [Entry(source, partial(read_picture, path, channels))]
+        return [Entry(source, partial(read_in_channels, path, channels))]
     files = walk(path, SUFFIXES).checked()
     if not files:
         raise BadDataError(f"{source}: holds no file that ends in {', '.join(sorted(SUFFIXES))}; check the path")
     chosen = [files[number] for number in spread(len(files), limit)]
-    return [Entry(str(file.relative_to(path)), partial(read_picture, file, channels)) for file in chosen]
+    return [Entry(str(file.relative_to(path)), partial(read_in_channels, file, channels)) for file in chosen]
 
 
 def holds_many(source: str) -> bool:
-    """Whether it is a pack or an array of pictures."""
+    """Whether it is a pack or an array of images."""
     from audiovq.data.image.pack import read_meta
 
     return Path(source).suffix.lower() in ARRAYS or read_meta(Path(source)) is not None
@@ -73,4 +73,4 @@ def holds_many(source: str) -> bool:
 def refuse_pipes(*names: str) -> None:
     """Wrong usage for `-`."""
     if "-" in names:
-        raise click.UsageError("pictures are read from files and written to files; `audiovq image` has no pipes")
+        raise click.UsageError("images are read from files and written to files; `audiovq image` has no pipes")

@@ -29,7 +29,7 @@ _SHOWN = 5
 @click.option("--labels", type=_PATH, metavar="FILE", help="A file name and its class on each line.")
 @click.option("--limit", type=_COUNT, help="No more than so many, spread evenly.")
 @click.option("--exclude", is_flag=True, help="Pack all but those of --limit instead: the other part of a split.")
-@click.option("--size", type=_COUNT, metavar="N", help="Make all N x N; smaller pictures are left out.")
+@click.option("--size", type=_COUNT, metavar="N", help="Make all N x N; smaller images are left out.")
 @click.option(
     "--resize",
     "how",
@@ -39,11 +39,11 @@ _SHOWN = 5
     help="bicubic: the central square, antialiased. box: the largest central square of k N, means of k x k blocks.",
 )
 @click.option("--allow-lossy", is_flag=True, help="Pack JPEG and lossy WebP files too; their bits/dim are too low.")
-@click.option("--against", type=_PATH, metavar="PACK", help="Count the pictures that PACK, of another split, has too.")
+@click.option("--against", type=_PATH, metavar="PACK", help="Count the images that PACK, of another split, has too.")
 @click.option("--nj", type=THREADS, default=1, show_default=True, help="Threads that decode.")
 @click.option("--force", "-f", is_flag=True, help="Replace an existing pack.")
 def pack(source: Path, out: Path, against: Path | None, **options: Any) -> None:
-    """Pack pictures in the folder OUT, as training reads them: 8-bit RGB, all of one size, with their classes.
+    """Pack images in the folder OUT, as training reads them: 8-bit RGB, all of one size, with their classes.
 
     SOURCE: a folder of PNG, JPEG and WebP files (sub-folders are classes), an .npy or .npz array of uint8, the official
     CIFAR-10 files (the folder that holds cifar-10-batches-py), or another pack.
@@ -58,7 +58,7 @@ def pack(source: Path, out: Path, against: Path | None, **options: Any) -> None:
     channels, height, width = packed.shape
     classes = f"{len(packed.classes)} classes" if packed.labels else "no classes"
     origin = "from lossy files" if packed.lossy else "lossless"
-    click.echo(f"{out}: {len(packed)} pictures of {width} x {height} x {channels}, {classes}, {origin}")
+    click.echo(f"{out}: {len(packed)} images of {width} x {height} x {channels}, {classes}, {origin}")
     if other is not None:
         same = duplicates(packed, other)
         click.echo(f"{out}: {len(same)} of {len(packed)} have the same pixels as one in {against}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from audiovq.codec import ImageReport
     from audiovq.codec.image.codec import Pixels
 
-SHEET = 64  # pictures where only a sheet is asked for, unless --limit says otherwise
+SHEET = 64  # images where only a sheet is asked for, unless --limit says otherwise
 
 
 @click.command()
@@ -33,7 +33,7 @@ SHEET = 64  # pictures where only a sheet is asked for, unless --limit says othe
     type=click.Path(dir_okay=False, path_type=Path),
     help=f"A sheet of originals, each with its reconstruction on the right; without OUT of {SHEET} at most.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="No more than so many pictures, spread evenly.")
+@click.option("--limit", type=click.IntRange(min=1), help="No more than so many images, spread evenly.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of a PixelCNN decoder.")
 @work_options
 @click.pass_context
@@ -50,7 +50,7 @@ def reconstruct(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Show what the codes keep: encode pictures IN and decode them to OUT (.png).
+    """Show what the codes keep: encode images IN and decode them to OUT (.png).
 
     IN is a PNG, JPEG or WebP file, a directory (its tree is mirrored into the directory OUT), a pack or an array. OUT
     may be left out where --grid is given.
@@ -92,7 +92,7 @@ def reconstruct(
 
 
 def _jobs(found: list[Entry], source: str, target: str | None) -> list[tuple[Entry, Path | str]]:
-    """Each picture with its place; a sheet's only have none."""
+    """Each image with its place; a sheet's only have none."""
     if target is None:
         return [(entry, "sheet") for entry in found]
     path = Path(target)

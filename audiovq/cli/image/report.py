@@ -17,20 +17,20 @@ from audiovq.errors import AudioVQError, BadDataError
 
 if TYPE_CHECKING:
     from audiovq.codec import ImageCodec
-    from audiovq.evaluate.image.report import PictureReport
+    from audiovq.evaluate.image.report import ImageScores
 
 
 @click.command()
 @click.argument("sources", metavar="IN...", nargs=-1, required=True)
 @click.option("--model", required=True, help=MODEL)
-@click.option("--limit", type=click.IntRange(min=1), help="No more than so many pictures of each IN, spread evenly.")
+@click.option("--limit", type=click.IntRange(min=1), help="No more than so many images of each IN, spread evenly.")
 @click.option("--json", "json_path", metavar="FILE", type=Output(),
               help="Write everything as JSON too.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of a PixelCNN decoder.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=THREADS, help="CPU threads; torch's choice if not given.")
 @click.option("--force", "-f", is_flag=True, help="Overwrite an existing FILE.")
-@click.option("--quiet", "-q", is_flag=True, help="No rows of single pictures, and no progress bar.")
+@click.option("--quiet", "-q", is_flag=True, help="No rows of single images, and no progress bar.")
 @click.pass_context
 def report(
     ctx: click.Context,
@@ -44,11 +44,11 @@ def report(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Compare a model's codes of pictures IN with PNG, JPEG and WebP, in a Markdown table.
+    """Compare a model's codes of images IN with PNG, JPEG and WebP, in a Markdown table.
 
     IN are PNG, JPEG or WebP files, directories, packs or arrays. Bytes are those of whole files, headers included. PNG
     is lossless; JPEG and WebP have the quality whose file comes nearest to the codes' bytes, or is the smallest there
-    is. Bytes of all pictures are sums, PSNR and SSIM means over pictures.
+    is. Bytes of all images are sums, PSNR and SSIM means over images.
     """
     refuse_pipes(*sources)
     from audiovq.codec import ImageCodec
@@ -74,7 +74,7 @@ def report(
     exit_if_failed(len(found) - len(reports), len(found))
 
 
-def _reports(codec: ImageCodec, found: list[Entry], seed: int, quiet: bool, debug: bool) -> list[PictureReport]:
+def _reports(codec: ImageCodec, found: list[Entry], seed: int, quiet: bool, debug: bool) -> list[ImageScores]:
     """Of those that can be read; the others are named on stderr."""
     reports = []
     with TreeBar(len(found), quiet) as bar:
@@ -87,17 +87,17 @@ def _reports(codec: ImageCodec, found: list[Entry], seed: int, quiet: bool, debu
                 bar.write(error_line(error))
             bar.file_done()
     if not reports:
-        raise BadDataError(f"none of {len(found)} pictures can be read")
+        raise BadDataError(f"none of {len(found)} images can be read")
     return reports
 
 
-def _report(codec: ImageCodec, entry: Entry, seed: int) -> PictureReport:
+def _report(codec: ImageCodec, entry: Entry, seed: int) -> ImageScores:
     from audiovq.codec.image.files import reconstruct
     from audiovq.evaluate.image.formats import as_png, nearest, score
-    from audiovq.evaluate.image.report import PictureReport
+    from audiovq.evaluate.image.report import ImageScores
 
     original = entry.read()
     decoded, num_bytes = reconstruct(codec, original, seed=seed)
     ours = score("audiovq", original, decoded, num_bytes)
     others = [as_png(original), nearest("JPEG", original, num_bytes), nearest("WebP", original, num_bytes)]
-    return PictureReport(entry.name, original.shape[1], original.shape[2], [ours, *others])
+    return ImageScores(entry.name, original.shape[1], original.shape[2], [ours, *others])

@@ -77,11 +77,11 @@ def sample(
         raise ConfigError("--label and --every-label need a --prior that was fitted with --by-speaker")
     count = num or (8 if rows else 64)
     options: dict[str, Any] = {"seed": seed, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-    pictures = []
+    images = []
     for label in rows or [None]:
-        pictures += _draw(loaded, decoder, count, prior, label, options if prior is not None else {"seed": seed})
-    write_png(out, sheet(pictures, count if rows else square_columns(count)), force=force)
-    click.echo(f"{out}: {len(pictures)} images" + (f", a row each of {', '.join(map(str, rows))}" if rows else ""))
+        images += _draw(loaded, decoder, count, prior, label, options if prior is not None else {"seed": seed})
+    write_png(out, sheet(images, count if rows else square_columns(count)), force=force)
+    click.echo(f"{out}: {len(images)} images" + (f", a row each of {', '.join(map(str, rows))}" if rows else ""))
 
 
 def _first_stage(loaded: ImageModel, name: str, first_stage: str | None, device: str) -> ImageModel | None:
@@ -92,7 +92,7 @@ def _first_stage(loaded: ImageModel, name: str, first_stage: str | None, device:
     assert loaded.config is not None
     if not isinstance(loaded.config.input, CodesConfig):
         if first_stage is not None:
-            raise BadModelError(f"{name}: draws pictures, not codes; leave --first-stage out")
+            raise BadModelError(f"{name}: draws images, not codes; leave --first-stage out")
         return None
     if first_stage is None:
         raise BadModelError(f"{name}: a second stage, which draws codes; name the model of those with --first-stage")
@@ -107,7 +107,7 @@ def _draw(
     label: str | None,
     options: dict[str, Any],
 ) -> list[Any]:
-    """uint8 pictures `[C, H, W]`."""
+    """uint8 images `[C, H, W]`."""
     import torch
 
     from audiovq.evaluate.image.samples import draw_images

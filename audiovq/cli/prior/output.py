@@ -25,7 +25,7 @@ def codec_for(spec: CodeSpec, name: str | None) -> Codec | ImageCodec:
         raise ConfigError("the prior does not say whose codes it draws; give --codec")
     coder = open_codec(name or bundled_model(str(spec.model), "the prior was fitted on codes", "--codec"), "cpu")
     if isinstance(coder, ImageCodec) != (spec.layout == "grid"):
-        kinds = ("grids, and it is a codec of sound", "sequences, and it is one of pictures")
+        kinds = ("grids, and it is a codec of sound", "sequences, and it is one of images")
         raise ConfigError(
             f"{coder.name}: this prior draws {kinds[isinstance(coder, ImageCodec)]}; give another --codec"
         )
@@ -39,7 +39,7 @@ def write_codes_of(
     from audiovq.bitstream import write_codes
     from audiovq.codec import ImageCodec
     from audiovq.codec.image.codec import write_image_codes
-    from audiovq.codec.sampled import picture_of, recording_of
+    from audiovq.codec.sampled import image_of, recording_of
 
     for i, one in enumerate(codes):
         path = _numbered(target, i, len(codes))
@@ -47,7 +47,7 @@ def write_codes_of(
             with atomic_output(path, force=force) as temporary:
                 np.save(temporary, _as_array(one, spec))
         elif isinstance(coder, ImageCodec):
-            write_image_codes(path, picture_of(coder, one, fingerprint=_fingerprint(spec)), force=force)
+            write_image_codes(path, image_of(coder, one, fingerprint=_fingerprint(spec)), force=force)
         elif coder is not None:
             recording = recording_of(coder, one, fingerprint=_fingerprint(spec), speaker=speaker)
             write_codes(path, recording.header, recording.codes, force=force)
@@ -69,17 +69,15 @@ def write_sounds(
 def write_sheet(
     codes: Codes, spec: CodeSpec, coder: ImageCodec, target: Path, *, seed: int, allow_mismatch: bool, force: bool
 ) -> None:
-    """The samples of `[B, Q, H, W]` as pictures on one sheet, in reading order; a single one alone."""
-    from audiovq.codec.sampled import picture_of
+    """The samples of `[B, Q, H, W]` as images on one sheet, in reading order; a single one alone."""
+    from audiovq.codec.sampled import image_of
     from audiovq.data.image.output import sheet, square_columns, write_png
 
-    pictures = [
-        coder.decode(
-            picture_of(coder, one, fingerprint=_fingerprint(spec)), seed=seed + i, allow_mismatch=allow_mismatch
-        )
+    images = [
+        coder.decode(image_of(coder, one, fingerprint=_fingerprint(spec)), seed=seed + i, allow_mismatch=allow_mismatch)
         for i, one in enumerate(codes)
     ]
-    write_png(target, sheet(pictures, square_columns(len(pictures))), force=force)
+    write_png(target, sheet(images, square_columns(len(images))), force=force)
 
 
 def _as_array(codes: Codes, spec: CodeSpec) -> Codes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--codes", "target", type=OUTPUT, help="Write the codes to this .codes or .npy file.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Length in all; 5 if not given.")
 @click.option("--frames", type=click.IntRange(min=1), help="Length in all in frames, instead.")
-@click.option("--size", metavar="HxW", help="Of a grid; that of the codec's pictures if not given.")
+@click.option("--size", metavar="HxW", help="Of a grid; that of the codec's images if not given.")
 @click.option("--continue", "begin", metavar="CODES", help="Go on from these codes.")
 @click.option("--keep", type=click.FloatRange(min=0), help="Of --continue, only the first so many seconds.")
 @click.option(
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="How many; files are numbered. Pictures make one sheet.",
+    help="How many; files are numbered. Images make one sheet.",
 )
 @click.option("--label", help="Speaker or class, of a prior that is conditioned on it.")
 @click.option("--temperature", type=click.FloatRange(min=0), default=1.0, show_default=True)

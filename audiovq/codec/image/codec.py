@@ -38,14 +38,14 @@ LOST_GREY = 128  # of a place whose codes are lost
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """A picture as codes, int64 `[Q, H', W']` (-1 is a lost code), with the header that begins its `.codes` file."""
+    """An image as codes, int64 `[Q, H', W']` (-1 is a lost code), with the header that begins its `.codes` file."""
 
     header: ImageHeader
     codes: NDArray[np.int64]
 
 
 class ImageCodec:
-    """Encodes and decodes pictures with one model.
+    """Encodes and decodes images with one model.
 
     Args:
         model: an `ImageVQVAE` of 8-bit pixels; it is put into eval mode.
@@ -58,7 +58,7 @@ class ImageCodec:
 
     def __init__(self, model: ImageVQVAE, name: str, fingerprint: bytes) -> None:
         if model.values != 256 or (model.config is not None and model.config.input.kind != "pixels"):
-            raise BadModelError(f"{name}: models grids of codes, not pictures; name the model that made those codes")
+            raise BadModelError(f"{name}: models grids of codes, not images; name the model that made those codes")
         self.model = model.eval()
         self.name = name
         self.fingerprint = fingerprint
@@ -69,7 +69,7 @@ class ImageCodec:
         """Load a bundled name, a model folder or a hub id. `device`: auto (CUDA if there is one), cpu, cuda.
 
         Raises:
-            BadModelError: no such model, a damaged one, or one without codes of pictures.
+            BadModelError: no such model, a damaged one, or one without codes of images.
             ConfigError: a device that this machine does not have.
         """
         place = pick_device(device)
@@ -109,7 +109,7 @@ class ImageCodec:
         return tuple(self.model.codebook_sizes)
 
     def header(self, height: int, width: int, levels: int | None = None) -> ImageHeader:
-        """The header of a picture of that size with its codes of the first `levels`, all if not given."""
+        """The header of an image of that size with its codes of the first `levels`, all if not given."""
         grid = -(-height // self.stride), -(-width // self.stride)
         sizes = self.codebook_sizes[:levels]
         return ImageHeader(
@@ -123,27 +123,27 @@ class ImageCodec:
         )
 
     @as_released
-    def encode(self, picture: Tensor | Pixels) -> EncodedImage:
+    def encode(self, image: Tensor | Pixels) -> EncodedImage:
         """Pixels to codes.
 
         Args:
-            picture: uint8 `[C, H, W]`, any H and W from 1 on. Sides that are no multiples of the stride are filled up
+            image: uint8 `[C, H, W]`, any H and W from 1 on. Sides that are no multiples of the stride are filled up
                 by repeating the last row and column.
 
         Raises:
-            BadDataError: an array that is no such picture.
+            BadDataError: an array that is no such image.
         """
-        pixels = self._checked(picture)
+        pixels = self._checked(image)
         header = self.header(*pixels.shape[1:])
         return EncodedImage(header, encode_strips(self.model, self._filled_up(pixels), self.device))
 
     @as_released
-    def encode_many(self, pictures: Pixels, progress: Callable[[int, int], None] | None = None) -> NDArray[Any]:
-        """Pictures of one size to codes, in batches.
+    def encode_many(self, images: Pixels, progress: Callable[[int, int], None] | None = None) -> NDArray[Any]:
+        """Images of one size to codes, in batches.
 
         Args:
-            pictures: uint8 `[N, C, H, W]`, memory-mapped or not.
-            progress: called with the pictures done and their total after every batch.
+            images: uint8 `[N, C, H, W]`, memory-mapped or not.
+            progress: called with the images done and their total after every batch.
 
         Returns:
             codes `[N, Q, H', W']`, the smallest unsigned integers that hold them.
@@ -151,14 +151,12 @@ class ImageCodec:
         Raises:
             BadDataError: as `encode`, or none at all.
         """
-        if pictures.ndim != 4 or not pictures.size:
-            raise BadDataError(
-                f"pictures of shape {list(pictures.shape)}; give one or more, [N, {self.channels}, H, W]"
-            )
-        total, at_once = len(pictures), max(1, STRIP_PIXELS // math.prod(pictures.shape[2:]))
+        if images.ndim != 4 or not images.size:
+            raise BadDataError(f"images of shape {list(images.shape)}; give one or more, [N, {self.channels}, H, W]")
+        total, at_once = len(images), max(1, STRIP_PIXELS // math.prod(images.shape[2:]))
         parts = []
         for first in range(0, total, at_once):
-            batch = self._filled_up(self._checked(pictures[first : first + at_once], batch=True))
+            batch = self._filled_up(self._checked(images[first : first + at_once], batch=True))
             if at_once == 1:
                 codes = encode_strips(self.model, batch[0], self.device)[None]
             else:
@@ -181,12 +179,12 @@ class ImageCodec:
 
         Args:
             encoded: from `encode`, or a `.codes` file as path, bytes or binary file object.
-            seed: of a PixelCNN decoder, which draws the picture; others give its mean.
+            seed: of a PixelCNN decoder, which draws the image; others give its mean.
             allow_mismatch: decode although the file names another model, if at least the shape of its codes fits.
             conceal: a damaged packet becomes grey, with a warning, instead of an error.
 
         Raises:
-            BadCodesError: not the `.codes` file of a picture, or a damaged one.
+            BadCodesError: not the `.codes` file of an image, or a damaged one.
             ModelMismatchError: codes of another model.
         """
         if isinstance(encoded, bytes | bytearray | memoryview):
@@ -205,23 +203,23 @@ class ImageCodec:
             pixels[:, lost.repeat(self.stride, axis=0).repeat(self.stride, axis=1)] = LOST_GREY
         return np.ascontiguousarray(pixels[:, : header.height, : header.width])
 
-    def compress(self, picture: Tensor | Pixels) -> bytes:
+    def compress(self, image: Tensor | Pixels) -> bytes:
         """The bytes of a `.codes` file; errors as of `encode`."""
         memory = io.BytesIO()
-        write_image_codes(memory, self.encode(picture))
+        write_image_codes(memory, self.encode(image))
         return memory.getvalue()
 
     def decompress(self, data: bytes, **options: Any) -> Pixels:
         """Pixels from the bytes of a `.codes` file; `options` and errors as of `decode`."""
         return self.decode(io.BytesIO(data), **options)
 
-    def _checked(self, picture: Tensor | Pixels, batch: bool = False) -> Pixels:
-        array = picture.detach().cpu().numpy() if isinstance(picture, Tensor) else np.asarray(picture)
+    def _checked(self, image: Tensor | Pixels, batch: bool = False) -> Pixels:
+        array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
         wanted = f"[{'B, ' * batch}{self.channels}, H, W]"
         if array.dtype != np.uint8:
-            raise BadDataError(f"a picture of {array.dtype}; give uint8 {wanted}, 0 to 255")
+            raise BadDataError(f"an image of {array.dtype}; give uint8 {wanted}, 0 to 255")
         if array.ndim != 3 + batch or array.shape[-3] != self.channels or min(array.shape) < 1:
-            raise BadDataError(f"a picture of shape {list(array.shape)}; {self.name} takes {wanted}")
+            raise BadDataError(f"an image of shape {list(array.shape)}; {self.name} takes {wanted}")
         return np.ascontiguousarray(array)
 
     def _filled_up(self, pixels: Pixels) -> Pixels:
@@ -242,7 +240,7 @@ class ImageCodec:
 
 
 def read_image_codes(source: str | os.PathLike[str] | BinaryIO, *, conceal: bool = False) -> EncodedImage:
-    """A whole `.codes` file of a picture. With `conceal`, lost codes are -1, and a warning says where.
+    """A whole `.codes` file of an image. With `conceal`, lost codes are -1, and a warning says where.
 
     Raises:
         BadCodesError: as `CodesReader`, or the codes of sound.

@@ -20,7 +20,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What became of one picture: its sides in pixels, bytes of its codes, and seconds of work, files included."""
+    """What became of one image: its sides in pixels, bytes of its codes, and seconds of work, files included."""
 
     height: int
     width: int
@@ -39,7 +39,7 @@ class ImageReport:
         return f"{size}, {self.num_bytes} bytes, {self.bits_per_pixel:.3f} bits/pixel, {self.elapsed:.2f} s"
 
 
-def read_picture(path: str | Path, channels: int = 3) -> Pixels:
+def read_in_channels(path: str | Path, channels: int = 3) -> Pixels:
     """A PNG, JPEG or WebP file as uint8 `[3, H, W]`, or grey `[1, H, W]`; BadDataError as `open_rgb`."""
     return in_channels(to_array(open_rgb(path)[0]), channels)
 
@@ -50,10 +50,10 @@ def in_channels(pixels: Pixels, channels: int) -> Pixels:
 
 
 def encode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool = False) -> ImageReport:
-    """Picture file to codes; errors as of `read_picture` and `atomic_output`."""
+    """Image file to codes; errors as of `read_in_channels` and `atomic_output`."""
     began = time.perf_counter()
     with open_output(target, force=force, source=source) as file:
-        pixels = read_picture(source, codec.channels)
+        pixels = read_in_channels(source, codec.channels)
         num_bytes = write_image_codes(file, codec.encode(pixels))
     return ImageReport(pixels.shape[1], pixels.shape[2], num_bytes, time.perf_counter() - began)
 
@@ -69,7 +69,7 @@ def decode_image(codec: ImageCodec, source: Path, target: Path, *, force: bool =
     return ImageReport(pixels.shape[1], pixels.shape[2], num_bytes, time.perf_counter() - began)
 
 
-def reconstruct(codec: ImageCodec, picture: Pixels, *, seed: int = 0) -> tuple[Pixels, int]:
-    """A picture `[C, H, W]` after encoding and decoding, and the bytes of its codes."""
-    data = codec.compress(picture)
+def reconstruct(codec: ImageCodec, image: Pixels, *, seed: int = 0) -> tuple[Pixels, int]:
+    """An image `[C, H, W]` after encoding and decoding, and the bytes of its codes."""
+    data = codec.compress(image)
     return codec.decompress(data, seed=seed), len(data)

@@ -19,12 +19,12 @@ STRIP_PIXELS = 2**18  # of a strip; the context comes on top
 STRIP_WIDTH = 2**13  # pixels
 
 
-def encode_strips(model: ImageVQVAE, picture: NDArray[np.uint8], device: torch.device) -> NDArray[np.int64]:
+def encode_strips(model: ImageVQVAE, image: NDArray[np.uint8], device: torch.device) -> NDArray[np.int64]:
     """Pixels `[C, H, W]`, sides multiples of the stride -> codes `[Q, H', W']`."""
     stride = model.stride
-    codes = np.empty((model.num_quantizers, picture.shape[1] // stride, picture.shape[2] // stride), np.int64)
+    codes = np.empty((model.num_quantizers, image.shape[1] // stride, image.shape[2] // stride), np.int64)
     for (rows, columns), (more_rows, more_columns), inner in _strips(codes.shape[1:], stride, model.encoder.context):
-        seen = picture[None, :, _times(more_rows, stride), _times(more_columns, stride)]
+        seen = image[None, :, _times(more_rows, stride), _times(more_columns, stride)]
         part = torch.from_numpy(np.ascontiguousarray(seen)).to(device)
         codes[:, rows, columns] = model.encode(part)[0][(slice(None), *inner)].cpu().numpy()
     return codes
@@ -38,16 +38,16 @@ def decode_strips(
     if not isinstance(model.decoder, ConvDecoder):
         drawn = model.decode(torch.from_numpy(codes[None]).to(device), generator)
         return drawn[0].to(torch.uint8).cpu().numpy()
-    picture: NDArray[np.uint8] | None = None
+    image: NDArray[np.uint8] | None = None
     for place, seen, inner in _strips(codes.shape[1:], stride, model.decoder.upsampler.context):
         part = np.ascontiguousarray(codes[(None, slice(None), *seen)])
         pixels = model.decode(torch.from_numpy(part).to(device))[0].to(torch.uint8)
-        if picture is None:
-            picture = np.empty((len(pixels), codes.shape[1] * stride, codes.shape[2] * stride), np.uint8)
+        if image is None:
+            image = np.empty((len(pixels), codes.shape[1] * stride, codes.shape[2] * stride), np.uint8)
         wanted = (slice(None), *(_times(part, stride) for part in inner))
-        picture[(slice(None), *(_times(part, stride) for part in place))] = pixels[wanted].cpu().numpy()
-    assert picture is not None
-    return picture
+        image[(slice(None), *(_times(part, stride) for part in place))] = pixels[wanted].cpu().numpy()
+    assert image is not None
+    return image
 
 
 Area = tuple[slice, slice]  # rows and columns of the grid

@@ -21,15 +21,15 @@ _WEBP_CHUNKS_READ = 4096
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """The picture as uint8 `[3, H, W]`; BadDataError as `open_rgb`."""
+    """The image as uint8 `[3, H, W]`; BadDataError as `open_rgb`."""
     return to_array(open_rgb(path)[0])
 
 
 def open_rgb(path: str | Path) -> tuple[Image.Image, bool]:
-    """The decoded picture in mode RGB, and whether its file's format is lossy.
+    """The decoded image in mode RGB, and whether its file's format is lossy.
 
     Both are asked of the file itself: Pillow's mode and format hide that 16-bit colours are cut to 8, and that a JPEG
-    with a second picture in it (as cameras write, MPO) is one. Raises BadDataError for a file that is missing, damaged,
+    with a second image in it (as cameras write, MPO) is one. Raises BadDataError for a file that is missing, damaged,
     cut short or of another format, and for pixels of more than 8 bits, which 8 bits can't hold.
     """
     try:
@@ -43,7 +43,7 @@ def open_rgb(path: str | Path) -> tuple[Image.Image, bool]:
     except FileNotFoundError:
         raise BadDataError(f"{path}: no such file") from None
     except UnidentifiedImageError:
-        raise BadDataError(f"{path}: is no PNG, JPEG or WebP picture; remove it or convert it") from None
+        raise BadDataError(f"{path}: is no PNG, JPEG or WebP image; remove it or convert it") from None
     # Pillow raises SyntaxError and ValueError too, depending on where a file is damaged.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
@@ -51,12 +51,12 @@ def open_rgb(path: str | Path) -> tuple[Image.Image, bool]:
 
 
 def to_array(image: Image.Image) -> NDArray[np.uint8]:
-    """A picture in mode RGB as uint8 `[3, H, W]`."""
+    """An image in mode RGB as uint8 `[3, H, W]`."""
     return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
 
 
 def _depth_and_loss(path: Path) -> tuple[bool, bool]:
-    """Whether a picture file has more than 8 bits a value, and whether its format loses something."""
+    """Whether an image file has more than 8 bits a value, and whether its format loses something."""
     with path.open("rb") as file:
         head = file.read(32)
     if head.startswith(b"\x89PNG"):

@@ -13,7 +13,7 @@ from audiovq.data.files import atomic_output
 from audiovq.errors import OutputError
 
 Pixels = NDArray[np.uint8]
-_GAP, _WHITE = 2, 255  # between the pictures of a sheet
+_GAP, _WHITE = 2, 255  # between the images of a sheet
 
 
 def as_image(pixels: Pixels) -> Image.Image:
@@ -39,19 +39,19 @@ def check_png(path: str | Path, *, force: bool = False) -> None:
         raise OutputError(f"{path}: exists already; use --force to overwrite it")
 
 
-def sheet(pictures: Sequence[Pixels], columns: int) -> Pixels:
-    """Pictures `[C, H, W]` of any size in rows of `columns`, white between them and beside smaller ones."""
-    height = max(picture.shape[1] for picture in pictures)
-    width = max(picture.shape[2] for picture in pictures)
-    rows = -(-len(pictures) // columns)
-    shape = (len(pictures[0]), rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP)
+def sheet(images: Sequence[Pixels], columns: int) -> Pixels:
+    """Images `[C, H, W]` of any size in rows of `columns`, white between them and beside smaller ones."""
+    height = max(image.shape[1] for image in images)
+    width = max(image.shape[2] for image in images)
+    rows = -(-len(images) // columns)
+    shape = (len(images[0]), rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP)
     page = np.full(shape, _WHITE, np.uint8)
-    for number, picture in enumerate(pictures):
+    for number, image in enumerate(images):
         top, left = number // columns * (height + _GAP), number % columns * (width + _GAP)
-        page[:, top : top + picture.shape[1], left : left + picture.shape[2]] = picture
+        page[:, top : top + image.shape[1], left : left + image.shape[2]] = image
     return page
 
 
 def square_columns(count: int, group: int = 1) -> int:
-    """Columns, a multiple of `group`, that make a sheet of `count` pictures about as wide as high."""
+    """Columns, a multiple of `group`, that make a sheet of `count` images about as wide as high."""
     return max(1, round(count**0.5 / group)) * group

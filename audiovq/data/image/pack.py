@@ -25,8 +25,8 @@ IMAGES, INDEX, META = "images.npy", "index.tsv", "meta.json"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture: `pixels` uint8 `[C, H, W]`; `lossy` if it came from a JPEG or lossy WebP file."""
+class NamedImage:
+    """One image: `pixels` uint8 `[C, H, W]`; `lossy` if it came from a JPEG or lossy WebP file."""
 
     name: str
     label: str | None
@@ -36,13 +36,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class ImagePack:
-    """Pictures of one size.
+    """Images of one size.
 
     Attributes:
         images: uint8 `[N, C, H, W]`; of a pack or a .npy file, mapped from disk and read-only.
-        names: one of each picture, unique.
-        labels: the class of each picture, or None if no picture has one.
-        lossy: some came from JPEG or lossy WebP files. Bits/dim of such pictures are lower than those of the originals
+        names: one of each image, unique.
+        labels: the class of each image, or None if no image has one.
+        lossy: some came from JPEG or lossy WebP files. Bits/dim of such images are lower than those of the originals
             and must not be compared with them. A lossless file made from a lossy one can't be told.
         source: where they came from, and what was done to them.
     """
@@ -58,7 +58,7 @@ class ImagePack:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """`(C, H, W)` of each picture."""
+        """`(C, H, W)` of each image."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
@@ -67,9 +67,9 @@ class ImagePack:
         """The labels that occur, sorted."""
         return sorted(set(self.labels or ()))
 
-    def pictures(self) -> Iterator[Picture]:
+    def named_images(self) -> Iterator[NamedImage]:
         for number, name in enumerate(self.names):
-            yield Picture(name, self.labels[number] if self.labels else None, self.images[number], self.lossy)
+            yield NamedImage(name, self.labels[number] if self.labels else None, self.images[number], self.lossy)
 
     @classmethod
     def open(cls, path: str | Path) -> ImagePack:
@@ -95,8 +95,8 @@ class ImagePack:
         return cls(images, names, labels if any(labels) else None, meta["lossy"], meta["source"])
 
 
-def write_pack(folder: str | Path, pictures: Iterable[Picture], *, source: str, force: bool = False) -> ImagePack:
-    """Write pictures as they come, none kept in memory, and return the finished pack.
+def write_pack(folder: str | Path, images: Iterable[NamedImage], *, source: str, force: bool = False) -> ImagePack:
+    """Write images as they come, none kept in memory, and return the finished pack.
 
     Raises BadDataError if there are none, if one has another size than the first, if two share a name, or if only some
     have a class; OutputError if `folder` exists and `force` is false, or if it holds anything but a pack.
@@ -104,11 +104,11 @@ def write_pack(folder: str | Path, pictures: Iterable[Picture], *, source: str, 
     folder = Path(folder)
     check_replaceable(folder, force)
     with atomic_folder(folder) as temporary:
-        with (temporary / IMAGES).open("wb") as images, (temporary / INDEX).open("w", encoding="utf-8") as index:
-            writer = _Writer(images)
-            for picture in pictures:
-                writer.add(picture)
-                index.write(f"{picture.name}\t{picture.label or ''}\n")
+        with (temporary / IMAGES).open("wb") as pixels, (temporary / INDEX).open("w", encoding="utf-8") as index:
+            writer = _Writer(pixels)
+            for image in images:
+                writer.add(image)
+                index.write(f"{image.name}\t{image.label or ''}\n")
             writer.finish(source)
         meta = {
             "format": FORMAT,
@@ -160,7 +160,7 @@ def check_replaceable(folder: Path, force: bool) -> None:
 
 
 class _Writer:
-    """Appends pictures to an .npy file whose length is known only at its end, checking each."""
+    """Appends images to an .npy file whose length is known only at its end, checking each."""
 
     def __init__(self, file: BinaryIO):
         self.names: set[str] = set()
@@ -170,31 +170,31 @@ class _Writer:
         self._labelled = 0
         self._file = file
 
-    def add(self, picture: Picture) -> None:
+    def add(self, image: NamedImage) -> None:
         if not self.names:
-            self.shape = picture.pixels.shape
+            self.shape = image.pixels.shape
             self._write_header()  # numpy leaves room in it for a longer first axis
-        if picture.pixels.shape != self.shape:
+        if image.pixels.shape != self.shape:
             raise BadDataError(
-                f"{picture.name}: is {_describe(picture.pixels.shape)}, those before are {_describe(self.shape)};"
+                f"{image.name}: is {_describe(image.pixels.shape)}, those before are {_describe(self.shape)};"
                 " make all one size with --size"
             )
-        if picture.name in self.names:
-            raise BadDataError(f"{picture.name}: two pictures have this name; rename one")
-        if any(sign in f"{picture.name}{picture.label or ''}" for sign in "\t\n\r"):
-            raise BadDataError(f"{picture.name!r}: has a tab or a line break in its name or class; rename it")
-        if os.fsencode(picture.name).decode("utf-8", "replace") != picture.name:
-            raise BadDataError(f"{picture.name!r}: has a name that is no UTF-8; rename it")
-        self.names.add(picture.name)
-        self.lossy |= picture.lossy
-        if picture.label:
-            self.classes.add(picture.label)
+        if image.name in self.names:
+            raise BadDataError(f"{image.name}: two images have this name; rename one")
+        if any(sign in f"{image.name}{image.label or ''}" for sign in "\t\n\r"):
+            raise BadDataError(f"{image.name!r}: has a tab or a line break in its name or class; rename it")
+        if os.fsencode(image.name).decode("utf-8", "replace") != image.name:
+            raise BadDataError(f"{image.name!r}: has a name that is no UTF-8; rename it")
+        self.names.add(image.name)
+        self.lossy |= image.lossy
+        if image.label:
+            self.classes.add(image.label)
             self._labelled += 1
-        self._file.write(np.ascontiguousarray(picture.pixels).tobytes())
+        self._file.write(np.ascontiguousarray(image.pixels).tobytes())
 
     def finish(self, source: str) -> None:
         if not self.names:
-            raise BadDataError(f"{source}: no picture is left to pack")
+            raise BadDataError(f"{source}: no image is left to pack")
         if 0 < self._labelled < len(self.names):
             raise BadDataError(f"{source}: {len(self.names) - self._labelled} of {len(self.names)} have no class")
         end = self._file.tell()

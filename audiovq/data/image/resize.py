@@ -20,7 +20,7 @@ def resize(image: Image.Image, size: int, how: Resize = "bicubic") -> NDArray[np
     bicubic: the central square, then Pillow's bicubic filter, which averages over all that a new pixel covers.
     box: the central square whose side is the largest multiple k * size, then the mean of each k x k block, rounded;
         up to size - 1 rows and columns at the borders are lost, and nothing is interpolated.
-    A picture of that size already comes back as it is.
+    An image of that size already comes back as it is.
     """
     side = min(image.size)
     if side < size:

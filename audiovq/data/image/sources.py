@@ -17,7 +17,7 @@ from PIL import Image
 
 from audiovq.data.arrays import open_arrays
 from audiovq.data.image.files import SUFFIXES, open_rgb, to_array
-from audiovq.data.image.pack import ImagePack, Picture, read_meta
+from audiovq.data.image.pack import ImagePack, NamedImage, read_meta
 from audiovq.data.image.resize import Resize, resize
 from audiovq.data.tables import read_pairs
 from audiovq.data.walk import walk
@@ -29,21 +29,21 @@ Split = Literal["train", "test"]
 CIFAR10_FOLDER = "cifar-10-batches-py"
 
 
-class PictureSource(Protocol):
-    """Pictures by number."""
+class ImageSource(Protocol):
+    """Images by number."""
 
     @property
     def names(self) -> Sequence[str]: ...
 
-    def read(self, number: int, size: int | None = None, how: Resize = "bicubic") -> Picture | None:
-        """The picture, made size x size if a size is given; None if one of its sides is below that."""
+    def read(self, number: int, size: int | None = None, how: Resize = "bicubic") -> NamedImage | None:
+        """The image, made size x size if a size is given; None if one of its sides is below that."""
         ...
 
 
 def open_source(
     path: str | Path, kind: SourceFormat = "auto", *, split: Split = "train", labels: str | Path | None = None
-) -> PictureSource:
-    """The pictures at `path`.
+) -> ImageSource:
+    """The images at `path`.
 
     kind: what is there; auto looks. folder: PNG, JPEG and WebP files in any depth, sorted by path; below two or more
         sub-folders, the class is the first one's name (ImageFolder). array: an .npy or .npz file, uint8, NHWC or NCHW
@@ -72,7 +72,7 @@ def open_source(
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Picture files below `root`; `names` are their paths below it."""
+    """NamedImage files below `root`; `names` are their paths below it."""
 
     root: Path
     names: Sequence[str]
@@ -80,7 +80,7 @@ class FolderSource:
 
     @classmethod
     def find(cls, root: Path, labels: dict[str, str] | None = None) -> FolderSource:
-        """Every picture file below `root`, hidden ones left out, links followed."""
+        """Every image file below `root`, hidden ones left out, links followed."""
         if not os.path.isdir(root):
             raise BadDataError(f"{root}: no such folder")
         names = [path.relative_to(root).as_posix() for path in walk(root, SUFFIXES).checked()]
@@ -91,21 +91,21 @@ class FolderSource:
         firsts = [name.partition("/")[0] if "/" in name else None for name in names]
         if None in firsts and any(firsts):
             raise BadDataError(
-                f"{root / names[firsts.index(None)]}: lies beside folders of pictures; move it into one, its class"
+                f"{root / names[firsts.index(None)]}: lies beside folders of images; move it into one, its class"
             )
         # One folder tells no classes apart: tiny-imagenet's val/images is such.
         return cls(root, names, [str(first) for first in firsts] if len(set(firsts)) > 1 else None)
 
-    def read(self, number: int, size: int | None = None, how: Resize = "bicubic") -> Picture | None:
+    def read(self, number: int, size: int | None = None, how: Resize = "bicubic") -> NamedImage | None:
         image, lossy = open_rgb(self.root / self.names[number])
         pixels = to_array(image) if size is None else resize(image, size, how)
         label = self.labels[number] if self.labels else None
-        return None if pixels is None else Picture(self.names[number], label, pixels, lossy)
+        return None if pixels is None else NamedImage(self.names[number], label, pixels, lossy)
 
 
 @dataclass(frozen=True)
 class ArraySource:
-    """Pictures that are an array already."""
+    """Images that are an array already."""
 
     pack: ImagePack
 
@@ -116,12 +116,12 @@ class ArraySource:
     def labelled(self, labels: dict[str, str], path: Path) -> ArraySource:
         return ArraySource(replace(self.pack, labels=_look_up(self.pack.names, labels, path)))
 
-    def read(self, number: int, size: int | None = None, how: Resize = "bicubic") -> Picture | None:
+    def read(self, number: int, size: int | None = None, how: Resize = "bicubic") -> NamedImage | None:
         pixels: NDArray[np.uint8] | None = self.pack.images[number]
         if size is not None:
             pixels = resize(Image.fromarray(self.pack.images[number].transpose(1, 2, 0)), size, how)
         label = self.pack.labels[number] if self.pack.labels else None
-        return None if pixels is None else Picture(self.pack.names[number], label, pixels, self.pack.lossy)
+        return None if pixels is None else NamedImage(self.pack.names[number], label, pixels, self.pack.lossy)
 
 
 def read_labels(path: str | Path) -> dict[str, str]:
@@ -139,7 +139,7 @@ def _look_up(names: Sequence[str], labels: dict[str, str], where: Path) -> list[
     found = [labels.get(name) or labels.get(name.rpartition("/")[2]) for name in names]
     missing = [name for name, label in zip(names, found, strict=True) if label is None]
     if missing:
-        raise BadDataError(f"{where}: the labels lack {len(missing)} of {len(names)} pictures, {missing[0]} first")
+        raise BadDataError(f"{where}: the labels lack {len(missing)} of {len(names)} images, {missing[0]} first")
     return [str(label) for label in found]
 
 
@@ -156,7 +156,7 @@ def _read_array(path: Path) -> ImagePack:
         images, labels = (loaded, None) if isinstance(loaded, np.ndarray) else _of_npz(path, loaded)
     images = _channels_first(path, images)
     if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iuU"):
-        raise BadDataError(f"{path}: labels are {labels.dtype} {labels.shape}, wanted is one number or text a picture")
+        raise BadDataError(f"{path}: labels are {labels.dtype} {labels.shape}, wanted is one number or text an image")
     names = [f"{number:07d}" for number in range(len(images))]
     return ImagePack(images, names, None if labels is None else [str(x) for x in labels.tolist()], False, str(path))
 
@@ -164,7 +164,7 @@ def _read_array(path: Path) -> ImagePack:
 def _of_npz(path: Path, arrays: np.lib.npyio.NpzFile) -> tuple[NDArray[np.uint8], NDArray[np.generic] | None]:
     names = [name for name in arrays.files if name != "labels"]
     if "images" not in names and len(names) != 1:
-        raise BadDataError(f"{path}: holds {', '.join(arrays.files)}; name the pictures `images`, the classes `labels`")
+        raise BadDataError(f"{path}: holds {', '.join(arrays.files)}; name the images `images`, the classes `labels`")
     images = arrays["images" if "images" in names else names[0]]
     labels = arrays["labels"] if "labels" in arrays.files else None
     if not all(isinstance(array, np.ndarray) for array in (images, np.zeros(0) if labels is None else labels)):
@@ -175,7 +175,7 @@ def _of_npz(path: Path, arrays: np.lib.npyio.NpzFile) -> tuple[NDArray[np.uint8]
 def _channels_first(path: Path, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """As `[N, 3, H, W]`; grey ones become three equal channels without being copied."""
     if images.dtype != np.uint8:
-        raise BadDataError(f"{path}: holds {images.dtype}; save the pictures as uint8, 0 to 255")
+        raise BadDataError(f"{path}: holds {images.dtype}; save the images as uint8, 0 to 255")
     if images.ndim != 4:
         raise BadDataError(f"{path}: holds {images.ndim} axes; wanted are [N, H, W, C] or [N, C, H, W]")
     first, last = images.shape[1] in (1, 3), images.shape[3] in (1, 3)

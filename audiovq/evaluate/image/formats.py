@@ -27,7 +27,7 @@ _AROUND = 4
 
 @dataclass(frozen=True)
 class Coded:
-    """A picture in some format.
+    """An image in some format.
 
     Attributes:
         codec: its name.
@@ -90,7 +90,7 @@ def psnr_db(original: Pixels, decoded: Pixels) -> float:
 def ssim(original: Pixels, decoded: Pixels) -> float:
     """Mean structural similarity (Wang et al. 2004: Gaussian window of 11 pixels, sigma 1.5) of the channels.
 
-    NaN for pictures smaller than the window, and without torchmetrics (see `has_ssim`).
+    NaN for images smaller than the window, and without torchmetrics (see `has_ssim`).
     """
     if min(original.shape[1:]) < _SSIM_WINDOW or not has_ssim():
         return math.nan

@@ -10,12 +10,12 @@ from typing import Any
 from audiovq.evaluate.image.formats import Coded
 from audiovq.metrics.table import markdown
 
-HEADERS = ("picture", "pixels", "codec", "bytes", "bits/pixel", "PSNR, dB", "SSIM")
+HEADERS = ("image", "pixels", "codec", "bytes", "bits/pixel", "PSNR, dB", "SSIM")
 
 
 @dataclass(frozen=True)
-class PictureReport:
-    """One picture in each format, the same formats in the same order for all pictures."""
+class ImageScores:
+    """One image in each format, the same formats in the same order for all images."""
 
     name: str
     height: int
@@ -27,8 +27,8 @@ class PictureReport:
         return self.height * self.width
 
 
-def report_table(reports: Sequence[PictureReport], *, each: bool = True) -> str:
-    """Markdown: the rows of each picture if asked for, then those of all."""
+def report_table(reports: Sequence[ImageScores], *, each: bool = True) -> str:
+    """Markdown: the rows of each image if asked for, then those of all."""
     rows = []
     for report in reports if each else ():
         size = f"{report.width} x {report.height}"
@@ -41,11 +41,11 @@ def report_table(reports: Sequence[PictureReport], *, each: bool = True) -> str:
     return markdown(HEADERS, rows)
 
 
-def report_tree(reports: Sequence[PictureReport]) -> dict[str, Any]:
+def report_tree(reports: Sequence[ImageScores]) -> dict[str, Any]:
     """The same for JSON."""
     total = sum(report.pixels for report in reports)
     return {
-        "pictures": [
+        "images": [
             {
                 "name": report.name,
                 "height": report.height,
@@ -65,10 +65,10 @@ def report_tree(reports: Sequence[PictureReport]) -> dict[str, Any]:
     }
 
 
-def in_all(reports: Sequence[PictureReport]) -> list[Coded]:
-    """Of each format the bytes of all pictures together, and the means over pictures of PSNR and SSIM.
+def in_all(reports: Sequence[ImageScores]) -> list[Coded]:
+    """Of each format the bytes of all images together, and the means over images of PSNR and SSIM.
 
-    PSNR is of the pictures that lost anything, SSIM of those that have one.
+    PSNR is of the images that lost anything, SSIM of those that have one.
     """
     return [
         Coded(

@@ -112,4 +112,4 @@ def _place(item: CodeItem, spec: CodeSpec) -> int:
 def _check_grids(items: Sequence[CodeItem], spec: CodeSpec) -> None:
     sizes = sorted({item.codes.shape[1:] for item in items})
     if spec.layout == "grid" and len(sizes) > 1:
-        raise BadDataError(f"grids of several sizes, {sizes[0]} and {sizes[-1]}; train on pictures of one size")
+        raise BadDataError(f"grids of several sizes, {sizes[0]} and {sizes[-1]}; train on images of one size")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From pictures to a trained and scored VQ-VAE: ./run.sh --help
-# Recipes of pictures have the same stages, recipes/image.sh; what is this one's own is in local/ and conf/.
+# From images to a trained and scored VQ-VAE: ./run.sh --help
+# Recipes of images have the same stages, recipes/image.sh; what is this one's own is in local/ and conf/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck disable=SC1091

@@ -12,7 +12,7 @@ from PIL import Image
 
 from audiovq.bitstream import read_codes
 from audiovq.data.image.files import read_image
-from audiovq.data.image.open import Picture, write_pack
+from audiovq.data.image.open import NamedImage, write_pack
 from audiovq.data.image.output import write_png
 from audiovq.image import ImageModelConfig, build_image_model
 from audiovq.prior import CodeSpec
@@ -40,9 +40,9 @@ def save(folder: Path, seed: int) -> str:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, bundled: dict[str, Path]) -> str:
-    """Folder of a model of 16 x 16 pictures: 4 x 4 x 2 codes of 8 bits."""
-    bundled["pictures"] = tmp_path_factory.mktemp("models") / "pictures"
-    return save(bundled["pictures"], 0)
+    """Folder of a model of 16 x 16 images: 4 x 4 x 2 codes of 8 bits."""
+    bundled["images"] = tmp_path_factory.mktemp("models") / "images"
+    return save(bundled["images"], 0)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +69,11 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
-    """Five pictures of two classes."""
+    """Five images of two classes."""
     names = ["cat/0.png", "cat/1.png", "dog/2.png", "dog/3.png", "dog/4.png"]
     write_pack(
         tmp_path / "pack",
-        [Picture(name, name[:3], pixels(seed=i), lossy=False) for i, name in enumerate(names)],
+        [NamedImage(name, name[:3], pixels(seed=i), lossy=False) for i, name in enumerate(names)],
         source="drawn",
     )
     return tmp_path / "pack"
@@ -94,13 +94,13 @@ def test_there_and_back(run, model, tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), read_image(tmp_path / "c.png"))
 
 
-def test_inspect_and_verify_read_pictures(run, model, tmp_path):
+def test_inspect_and_verify_read_in_channelss(run, model, tmp_path):
     write_png(tmp_path / "in.png", pixels(13, 18))
     run("image", "encode", tmp_path / "in.png", tmp_path / "a.codes", "--model", model)
     facts = json.loads(run("inspect", tmp_path / "a.codes", "--json").stdout)
     size = (tmp_path / "a.codes").stat().st_size
     assert (facts["media"], facts["height"], facts["width"], facts["stride"]) == ("image", 13, 18, 4)
-    assert (facts["grid_height"], facts["grid_width"], facts["model"]) == (4, 5, "pictures")
+    assert (facts["grid_height"], facts["grid_width"], facts["model"]) == (4, 5, "images")
     assert facts["bits_per_pixel"] == 8 * size / 234
     assert run("verify", tmp_path / "a.codes").stdout == f"{tmp_path / 'a.codes'}: ok, 13 x 18 pixels\n"
     data = bytearray((tmp_path / "a.codes").read_bytes())
@@ -123,15 +123,15 @@ def test_inspect_and_models_tell_what_an_image_model_is(run, model, monkeypatch)
     assert (facts["codes_shape"], facts["codebook_sizes"]) == ([2, 4, 4], [200, 200])
     assert facts["code_bits_per_pixel"] == 4 * 4 * 16 / 256
     monkeypatch.setattr("audiovq.modelfolder.bundled_models", lambda: {model: Path(model)})
-    assert run("models").stdout.startswith(f"{model}: pictures of 16 x 16, 4 x 4 x 2 codes (1 bits/pixel), ")
+    assert run("models").stdout.startswith(f"{model}: images of 16 x 16, 4 x 4 x 2 codes (1 bits/pixel), ")
 
 
-def test_sound_and_pictures_are_told_apart(run, model, tmp_path):
+def test_sound_and_images_are_told_apart(run, model, tmp_path):
     write_png(tmp_path / "in.png", pixels())
     run("image", "encode", tmp_path / "in.png", tmp_path / "a.codes", "--model", model)
     done = run("decode", tmp_path / "a.codes", tmp_path / "out.wav")
     assert done.exit_code == 1
-    assert "a.codes: holds the codes of a picture, not of sound; use `audiovq image decode`" in done.stderr
+    assert "a.codes: holds the codes of an image, not of sound; use `audiovq image decode`" in done.stderr
     assert done.stderr.count("\n") == 1
     done = run("encode", tmp_path / "in.png", tmp_path / "b.codes", "--model", model)
     assert (done.exit_code, "is a model of images" in done.stderr) == (1, True)
@@ -176,7 +176,7 @@ def test_a_pack_becomes_an_array_that_a_prior_is_fitted_on(run, model, pack, tmp
     fitted = run(*fit, *by_class, *small)
     assert fitted.exit_code == 0, fitted.stderr
     facts = json.loads((tmp_path / "prior" / "config.json").read_text())["codes"]
-    assert (facts["layout"], facts["labels"], facts["model"]) == ("grid", ["cat", "dog"], "pictures")
+    assert (facts["layout"], facts["labels"], facts["model"]) == ("grid", ["cat", "dog"], "images")
 
     drawn = run("prior", "sample", tmp_path / "prior", "--decode", tmp_path / "dogs.png", "--label", "dog", "--num", 4,
                 "--codes", tmp_path / "d.npy")  # fmt: skip
@@ -226,7 +226,7 @@ def test_an_array_is_refused_where_it_does_not_fit(run, model, pack, tree, tmp_p
     assert not (tmp_path / "x.npy").exists()
     np.save(tmp_path / "plain.npy", np.stack([pixels(), pixels()]))
     assert run("image", "encode", tmp_path / "plain.npy", tmp_path / "x.npy", "--model", model, "-f").exit_code == 0
-    assert not (tmp_path / "x.labels.txt").exists()  # it told classes of other pictures
+    assert not (tmp_path / "x.labels.txt").exists()  # it told classes of other images
     done = run("image", "encode", pack, tmp_path / "with space.npy", "--model", model)
     assert (done.exit_code, "without spaces" in done.stderr) == (1, True)
 
@@ -277,7 +277,7 @@ def test_the_wrong_model_is_refused_unless_allowed(run, model, other_model, tmp_
         (["decode", "gone.codes", "out.png"], 1, "gone.codes: can't be opened"),
         (["reconstruct", "gone.png"], 2, "name OUT, or --grid"),
         (["reconstruct", "gone.png", "--grid", "sheet.jpg"], 1, "name it .png"),
-        (["report", "gone.png"], 1, "none of 1 pictures can be read"),
+        (["report", "gone.png"], 1, "none of 1 images can be read"),
     ],
 )
 def test_mistakes_are_one_line(run, model, tmp_path, monkeypatch, args, code, message):
@@ -292,10 +292,10 @@ def test_report_stands_beside_other_formats(run, model, tree, tmp_path):
     done = run("image", "report", tree, "--model", model, "--json", tmp_path / "r.json")
     assert done.exit_code == 0, done.stderr
     told = json.loads((tmp_path / "r.json").read_text())
-    assert [p["name"] for p in told["pictures"]] == ["cat/a.png", "cat/b.jpg", "dog/c.webp"]
+    assert [p["name"] for p in told["images"]] == ["cat/a.png", "cat/b.jpg", "dog/c.webp"]
     run("image", "encode", tree, tmp_path / "codes", "--model", model)
     sizes = [p.stat().st_size for p in sorted((tmp_path / "codes").rglob("*.codes"))]
-    ours = [p["codecs"][0] for p in told["pictures"]]
+    ours = [p["codecs"][0] for p in told["images"]]
     assert [one["num_bytes"] for one in ours] == sizes
     assert ours[0]["bits_per_pixel"] == 8 * sizes[0] / 256
     assert ours[2]["ssim"] is None  # smaller than its window
@@ -307,7 +307,7 @@ def test_report_stands_beside_other_formats(run, model, tree, tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == 2 + 4 * 4
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == ["picture", "pixels", "codec", "bytes", "bits/pixel", "PSNR, dB", "SSIM"]
+    assert cells[0] == ["image", "pixels", "codec", "bytes", "bits/pixel", "PSNR, dB", "SSIM"]
     assert cells[2][:5] == ["cat/a.png", "16 x 16", "audiovq", str(sizes[0]), f"{sizes[0] / 32:.3f}"]
     assert (cells[3][2], cells[3][5], cells[3][6]) == ("PNG", "lossless", "1.0000")
     assert (cells[12][6], cells[-4][0]) == ("-", "all 3")
@@ -317,7 +317,7 @@ def test_report_stands_beside_other_formats(run, model, tree, tmp_path):
 
 
 def test_report_goes_on_after_a_bad_file(run, model, tree):
-    (tree / "bad.png").write_bytes(b"no picture")
+    (tree / "bad.png").write_bytes(b"no image")
     done = run("image", "report", tree, "--model", model)
     assert done.exit_code == 1
     assert "bad.png: is no PNG" in done.stderr

@@ -47,9 +47,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / "png" / kind).mkdir(parents=True)
         (root / "jpeg" / kind).mkdir(parents=True)
         for i in range(3):
-            picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8))
-            picture.save(root / "png" / kind / f"{i}.png")
-            picture.save(root / "jpeg" / kind / f"{i}.jpg")
+            image = Image.fromarray(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8))
+            image.save(root / "png" / kind / f"{i}.png")
+            image.save(root / "jpeg" / kind / f"{i}.jpg")
     pack_images(root / "png", root / "pack")
     codes = {"codebook_sizes": [16], "layout": "grid"}
     counted = PriorConfig.model_validate({"codes": codes, "prior": {"kind": "unigram"}})
@@ -76,7 +76,7 @@ def test_bits_per_dim_are_printed_term_by_term_and_written_as_json(root, run, tm
     assert "another image's" not in few.stdout
 
 
-def test_lossy_pictures_are_measured_only_on_demand(root, run):
+def test_lossy_images_are_measured_only_on_demand(root, run):
     refused = run("image", "evaluate", root / "model", root / "jpeg")
     assert refused.exit_code == 1
     assert "never beside published figures" in refused.stderr

@@ -21,16 +21,16 @@ def folder(tmp_path):
 def test_pack_says_what_it_packed(run, folder, tmp_path):
     done = run("image", "pack", folder, tmp_path / "out", "--size", 8)
     assert done.exit_code == 0, done.stderr
-    assert done.stdout == f"{tmp_path / 'out'}: 3 pictures of 8 x 8 x 3, 2 classes, lossless\n"
+    assert done.stdout == f"{tmp_path / 'out'}: 3 images of 8 x 8 x 3, 2 classes, lossless\n"
     assert open_images(tmp_path / "out").labels == ["cat", "cat", "dog"]
     again = run("image", "pack", folder, tmp_path / "out", "--size", 8)
     assert (again.exit_code, again.stdout) == (1, "")
     assert "use --force" in again.stderr
     forced = run("image", "pack", folder, tmp_path / "out", "--size", 4, "--resize", "box", "--force")
-    assert "3 pictures of 4 x 4 x 3" in forced.stdout
+    assert "3 images of 4 x 4 x 3" in forced.stdout
 
 
-def test_pack_counts_pictures_of_the_other_split(run, folder, tmp_path):
+def test_pack_counts_images_of_the_other_split(run, folder, tmp_path):
     assert run("image", "pack", folder, tmp_path / "all", "--size", 8).exit_code == 0
     done = run("image", "pack", folder / "cat", tmp_path / "cats", "--size", 8, "--against", tmp_path / "all")
     assert done.stdout.splitlines()[-1] == (
@@ -63,4 +63,4 @@ def test_pack_needs_a_word_for_lossy_files(run, folder, tmp_path):
 def test_pack_excludes_only_what_was_limited(run, folder, tmp_path):
     assert run("image", "pack", folder, tmp_path / "out", "--exclude").exit_code == 2
     done = run("image", "pack", folder, tmp_path / "out", "--size", 8, "--limit", 1, "--exclude")
-    assert "2 pictures" in done.stdout
+    assert "2 images" in done.stdout

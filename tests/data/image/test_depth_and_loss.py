@@ -1,4 +1,4 @@
-"""Whether a picture file loses something is asked of the file, not of Pillow's mode or format."""
+"""Whether an image file loses something is asked of the file, not of Pillow's mode or format."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Pictures from files, arrays and CIFAR-10's own: what is read, in which order, of which class, and what is refused."""
+"""Images from files, arrays and CIFAR-10's own: what is read, in which order, of which class, and what is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pixels(seed: int, height: int = 8, width: int = 8) -> np.ndarray:
 
 
 def save(path: Path, array: np.ndarray, **options: object) -> np.ndarray:
-    """The picture as written, uint8 `[C, H, W]`."""
+    """The image as written, uint8 `[C, H, W]`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path, **options)
     return np.moveaxis(array, -1, 0)
@@ -77,8 +77,8 @@ def test_damaged_files_are_named_with_a_mend(tmp_path):
     (tmp_path / "flipped.png").write_bytes(whole)
     with pytest.raises(BadDataError, match=r"flipped\.png: can't be decoded"):
         read_image(tmp_path / "flipped.png")
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(BadDataError, match=r"text\.png: is no PNG, JPEG or WebP picture"):
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(BadDataError, match=r"text\.png: is no PNG, JPEG or WebP image"):
         read_image(tmp_path / "text.png")
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(BadDataError, match=r"deep\.png: has pixels of more than 8 bits"):
@@ -92,7 +92,7 @@ def test_tree_has_classes_in_a_fixed_order(tmp_path):
         name: save(tmp_path / name, pixels(seed))
         for seed, name in enumerate(["b/1.png", "a/images/2.png", "b/0.PNG", "a/images/10.png"])
     }
-    (tmp_path / "a" / "boxes.txt").write_text("not a picture")
+    (tmp_path / "a" / "boxes.txt").write_text("not an image")
     save(tmp_path / "b" / "._1.png", pixels(9))
     save(tmp_path / ".cache" / "1.png", pixels(9))
     opened = open_images(tmp_path)
@@ -114,7 +114,7 @@ def test_flat_folder_takes_its_classes_from_a_file(tmp_path):
     labels.write_text("val_0.png  n01  5\nimages/val_1.png n02\n")
     assert open_images(tmp_path, labels=labels).labels == ["n01", "n02"]
     labels.write_text("val_0.png\tn01\n")
-    with pytest.raises(BadDataError, match=r"lack 1 of 2 pictures, images/val_1\.png first"):
+    with pytest.raises(BadDataError, match=r"lack 1 of 2 images, images/val_1\.png first"):
         open_images(tmp_path, labels=labels)
     labels.write_text("val_0.png\n")
     with pytest.raises(
@@ -130,7 +130,7 @@ def test_folders_that_make_no_sense(tmp_path):
         open_images(tmp_path)
     save(tmp_path / "a" / "0.png", pixels(0))
     save(tmp_path / "1.png", pixels(1))
-    with pytest.raises(BadDataError, match=r"1\.png: lies beside folders of pictures"):
+    with pytest.raises(BadDataError, match=r"1\.png: lies beside folders of images"):
         open_images(tmp_path)
     save(tmp_path / "b" / "2.png", pixels(2, 8, 10))
     (tmp_path / "1.png").unlink()
@@ -168,14 +168,14 @@ def test_grey_array_has_three_equal_channels(tmp_path):
 @pytest.mark.parametrize(
     ("array", "complaint"),
     [
-        (np.zeros((2, 8, 8, 3), np.float32), "holds float32; save the pictures as uint8"),
+        (np.zeros((2, 8, 8, 3), np.float32), "holds float32; save the images as uint8"),
         (np.zeros((2, 8, 8), np.uint8), "holds 3 axes"),
         (np.zeros((2, 3, 8, 3), np.uint8), "no one axis"),
         (np.zeros((2, 4, 8, 4), np.uint8), "no one axis"),
         (np.array([object()]), "can't be read as arrays"),
     ],
 )
-def test_arrays_that_are_no_pictures(tmp_path, array, complaint):
+def test_arrays_that_are_no_images(tmp_path, array, complaint):
     np.save(tmp_path / "x.npy", array, allow_pickle=True)
     with pytest.raises(BadDataError, match=rf"x\.npy: .*{complaint}"):
         open_images(tmp_path / "x.npy")
@@ -184,10 +184,10 @@ def test_arrays_that_are_no_pictures(tmp_path, array, complaint):
 def test_npz_with_unclear_names_or_labels(tmp_path):
     images = np.zeros((2, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "x.npz", train=images, test=images)
-    with pytest.raises(BadDataError, match="name the pictures `images`"):
+    with pytest.raises(BadDataError, match="name the images `images`"):
         open_images(tmp_path / "x.npz")
     np.savez(tmp_path / "x.npz", train=images, labels=np.zeros(3, int))
-    with pytest.raises(BadDataError, match="one number or text a picture"):
+    with pytest.raises(BadDataError, match="one number or text an image"):
         open_images(tmp_path / "x.npz")
 
 

@@ -1,4 +1,4 @@
-"""Pictures into PNG files, and many on a sheet."""
+"""Images into PNG files, and many on a sheet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from audiovq.data.image.output import sheet, square_columns, write_png
 from audiovq.errors import OutputError
 
 
-def picture(height: int, width: int, value: int, channels: int = 3) -> np.ndarray:
+def image(height: int, width: int, value: int, channels: int = 3) -> np.ndarray:
     return np.full((channels, height, width), value, np.uint8)
 
 
@@ -26,7 +26,7 @@ def test_a_png_holds_the_pixels_and_is_not_overwritten(tmp_path, channels):
 
 
 def test_a_sheet_has_rows_in_reading_order():
-    page = sheet([picture(4, 5, 1), picture(2, 3, 2), picture(4, 5, 3)], columns=2)
+    page = sheet([image(4, 5, 1), image(2, 3, 2), image(4, 5, 3)], columns=2)
     assert page.shape == (3, 4 + 2 + 4, 5 + 2 + 5)
     assert (page[:, :4, :5] == 1).all()
     assert (page[:, :2, 7:10] == 2).all()

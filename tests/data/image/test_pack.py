@@ -1,4 +1,4 @@
-"""Packs of pictures: what comes back, how pictures are made smaller, and what is never written."""
+"""Packs of images: what comes back, how images are made smaller, and what is never written."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 from PIL import Image
 
 from audiovq.data.image.open import duplicates, open_images, pack_images
-from audiovq.data.image.pack import ImagePack, Picture, write_pack
+from audiovq.data.image.pack import ImagePack, NamedImage, write_pack
 from audiovq.data.image.resize import resize
 from audiovq.errors import BadDataError, OutputError
 
 
-def picture(name: str, label: str | None = None, seed: int = 0, side: int = 4, lossy: bool = False) -> Picture:
+def image(name: str, label: str | None = None, seed: int = 0, side: int = 4, lossy: bool = False) -> NamedImage:
     data = np.random.default_rng(seed).integers(0, 256, (3, side, side), dtype=np.uint8)
-    return Picture(name, label, data, lossy)
+    return NamedImage(name, label, data, lossy)
 
 
 def test_pack_gives_back_what_was_written(tmp_path):
-    made = [picture(f"{n}.png", "cat" if n % 3 else "dog", n, lossy=n == 7) for n in range(12)]
+    made = [image(f"{n}.png", "cat" if n % 3 else "dog", n, lossy=n == 7) for n in range(12)]
     write_pack(tmp_path / "out", iter(made), source="here")
     opened = open_images(tmp_path / "out")
     assert np.array_equal(opened.images, np.stack([p.pixels for p in made]))
@@ -34,43 +34,43 @@ def test_pack_gives_back_what_was_written(tmp_path):
 
 
 def test_pack_without_classes(tmp_path):
-    pack = write_pack(tmp_path / "out", [picture("a"), picture("b")], source="x")
+    pack = write_pack(tmp_path / "out", [image("a"), image("b")], source="x")
     assert (pack.labels, pack.classes, pack.lossy) == (None, [], False)
 
 
 @pytest.mark.parametrize(
-    ("pictures", "complaint"),
+    ("images", "complaint"),
     [
-        ([], "no picture is left to pack"),
-        ([picture("a"), picture("b", side=5)], r"b: is 5 x 5 x 3, those before are 4 x 4 x 3; .*--size"),
-        ([picture("a"), picture("a", seed=1)], "a: two pictures have this name"),
-        ([picture("a", "cat"), picture("b")], "1 of 2 have no class"),
-        ([picture("a\tb")], "tab or a line break"),
+        ([], "no image is left to pack"),
+        ([image("a"), image("b", side=5)], r"b: is 5 x 5 x 3, those before are 4 x 4 x 3; .*--size"),
+        ([image("a"), image("a", seed=1)], "a: two images have this name"),
+        ([image("a", "cat"), image("b")], "1 of 2 have no class"),
+        ([image("a\tb")], "tab or a line break"),
     ],
 )
-def test_bad_pictures_leave_nothing(tmp_path, pictures, complaint):
+def test_bad_images_leave_nothing(tmp_path, images, complaint):
     with pytest.raises(BadDataError, match=complaint):
-        write_pack(tmp_path / "out", pictures, source="x")
+        write_pack(tmp_path / "out", images, source="x")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_packs_are_replaced_and_only_when_asked(tmp_path):
     out = tmp_path / "out"
-    write_pack(out, [picture("a")], source="x")
+    write_pack(out, [image("a")], source="x")
     with pytest.raises(OutputError, match="use --force"):
-        write_pack(out, [picture("b")], source="x")
+        write_pack(out, [image("b")], source="x")
     assert ImagePack.open(out).names == ["a"]
     with pytest.raises(BadDataError):
         write_pack(out, [], source="x", force=True)
     assert ImagePack.open(out).names == ["a"]
-    assert write_pack(out, [picture("b")], source="x", force=True).names == ["b"]
+    assert write_pack(out, [image("b")], source="x", force=True).names == ["b"]
     (out / "holiday.txt").write_text("keep me")
     with pytest.raises(OutputError, match="no image pack"):
-        write_pack(out, [picture("c")], source="x", force=True)
+        write_pack(out, [image("c")], source="x", force=True)
 
 
 def test_damaged_packs_are_refused(tmp_path):
-    write_pack(tmp_path / "a", [picture("a"), picture("b", seed=1)], source="x")
+    write_pack(tmp_path / "a", [image("a"), image("b", seed=1)], source="x")
     with pytest.raises(BadDataError, match="no image pack"):
         ImagePack.open(tmp_path)
     index = tmp_path / "a" / "index.tsv"
@@ -116,9 +116,7 @@ def test_packing_leaves_small_ones_out_and_is_the_same_in_threads(tmp_path):
     for n in range(40):
         side = 6 if n in (3, 20) else 8 + n % 5
         (source / f"c{n % 2}").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture("", seed=n, side=side).pixels.transpose(1, 2, 0)).save(
-            source / f"c{n % 2}" / f"{n}.png"
-        )
+        Image.fromarray(image("", seed=n, side=side).pixels.transpose(1, 2, 0)).save(source / f"c{n % 2}" / f"{n}.png")
     one, small = pack_images(source, tmp_path / "one", size=8)
     assert small == ["c0/20.png", "c1/3.png"]
     assert (len(one), one.shape, one.classes) == (38, (3, 8, 8), ["c0", "c1"])
@@ -134,7 +132,7 @@ def test_packing_leaves_small_ones_out_and_is_the_same_in_threads(tmp_path):
 
 
 def test_packs_can_be_packed_smaller(tmp_path):
-    large = write_pack(tmp_path / "large", [picture("a", "x", side=8, lossy=True), picture("b", "y", 1, 8)], source="x")
+    large = write_pack(tmp_path / "large", [image("a", "x", side=8, lossy=True), image("b", "y", 1, 8)], source="x")
     small, _ = pack_images(tmp_path / "large", tmp_path / "small", size=4, how="box", allow_lossy=True)
     means = large.images.reshape(2, 3, 4, 2, 4, 2).mean(axis=(3, 5))
     assert np.abs(small.images - means).max() <= 0.5
@@ -143,7 +141,7 @@ def test_packs_can_be_packed_smaller(tmp_path):
 
 def test_lossy_files_need_permission(tmp_path):
     (tmp_path / "in").mkdir()
-    Image.fromarray(picture("").pixels.transpose(1, 2, 0)).save(tmp_path / "in" / "a.jpg")
+    Image.fromarray(image("").pixels.transpose(1, 2, 0)).save(tmp_path / "in" / "a.jpg")
     with pytest.raises(BadDataError, match=r"a\.jpg is in a lossy format, .*--allow-lossy"):
         pack_images(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -151,11 +149,9 @@ def test_lossy_files_need_permission(tmp_path):
 
 
 def test_duplicates_are_found_across_packs(tmp_path):
-    test = write_pack(tmp_path / "test", [picture("t0", seed=1), picture("t1", seed=2)], source="x")
-    train = write_pack(
-        tmp_path / "train", [picture("a", seed=2), picture("b", seed=3), picture("c", seed=2)], source="x"
-    )
+    test = write_pack(tmp_path / "test", [image("t0", seed=1), image("t1", seed=2)], source="x")
+    train = write_pack(tmp_path / "train", [image("a", seed=2), image("b", seed=3), image("c", seed=2)], source="x")
     assert duplicates(train, test) == [("a", "t1"), ("c", "t1")]
-    larger = write_pack(tmp_path / "larger", [picture("a", side=5)], source="x")
+    larger = write_pack(tmp_path / "larger", [image("a", side=5)], source="x")
     with pytest.raises(BadDataError, match="can't be the same"):
         duplicates(train, larger)

@@ -1,4 +1,4 @@
-"""Pictures, arrays and packs from others: of whatever form, the errors are ours."""
+"""Images, arrays and packs from others: of whatever form, the errors are ours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from audiovq.data.image.files import read_image
 from audiovq.data.image.open import open_images
-from audiovq.data.image.pack import Picture, write_pack
+from audiovq.data.image.pack import NamedImage, write_pack
 from audiovq.data.image.sources import open_source
 from audiovq.errors import AudioVQError
 
@@ -60,8 +60,8 @@ def read_all(path: Path) -> None:
 
 def pack(folder: Path) -> Path:
     draw = np.random.default_rng(0)
-    pictures = [Picture(f"{i}.png", "ab"[i % 2], draw.integers(0, 256, (3, 8, 8), np.uint8), False) for i in range(4)]
-    write_pack(folder, pictures, source="here")
+    images = [NamedImage(f"{i}.png", "ab"[i % 2], draw.integers(0, 256, (3, 8, 8), np.uint8), False) for i in range(4)]
+    write_pack(folder, images, source="here")
     return folder
 
 
@@ -151,7 +151,7 @@ def test_an_archive_may_be_any_zip_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_picture_may_be_damaged_anywhere(tmp_path, kind):
+def test_a_image_may_be_damaged_anywhere(tmp_path, kind):
     memory = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 9, 3), np.uint8)).save(memory, format=kind)
     good, draw = memory.getvalue(), random.Random(3)
@@ -163,7 +163,7 @@ def test_a_picture_may_be_damaged_anywhere(tmp_path, kind):
         only_ours(lambda: read_image(tmp_path / "x.png"), kind)
 
 
-def test_places_that_are_no_pictures(tmp_path):
+def test_places_that_are_no_images(tmp_path):
     (tmp_path / "empty").mkdir()
     for place in (tmp_path / "none", tmp_path / "empty", Path("/dev/null"), tmp_path / ("x" * 300), tmp_path / "x.npy"):
         only_ours(lambda place=place: read_all(place), place)

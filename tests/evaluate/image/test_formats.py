@@ -1,4 +1,4 @@
-"""Scores of pictures, and files of other formats that come near to a size."""
+"""Scores of images, and files of other formats that come near to a size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image
 
 from audiovq.data.image.output import as_image
 from audiovq.evaluate.image.formats import QUALITIES, Coded, as_png, nearest, psnr_db, score, ssim
-from audiovq.evaluate.image.report import PictureReport, in_all, report_table
+from audiovq.evaluate.image.report import ImageScores, in_all, report_table
 
 
-def picture(height: int = 48, width: int = 40, channels: int = 3) -> np.ndarray:
+def image(height: int = 48, width: int = 40, channels: int = 3) -> np.ndarray:
     """Waves in noise, uint8 `[C, H, W]`."""
     y, x = np.mgrid[:height, :width]
     waves = np.stack([np.sin(0.1 * (y + 9 * c) + 0.07 * x) for c in range(channels)])
@@ -31,7 +31,7 @@ def test_psnr_is_that_of_the_mean_squared_error():
 
 def test_ssim_is_one_for_the_same_and_falls_with_noise():
     pytest.importorskip("torchmetrics", reason="the eval extra is not installed")
-    original = picture()
+    original = image()
     assert ssim(original, original) == pytest.approx(1.0)
     noisy = [np.clip(original + level * np.random.default_rng(1).standard_normal(original.shape), 0, 255) for level in
              (5, 30)]  # fmt: skip
@@ -42,15 +42,15 @@ def test_ssim_is_one_for_the_same_and_falls_with_noise():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_loses_nothing(channels):
-    coded = as_png(picture(channels=channels))
+    coded = as_png(image(channels=channels))
     assert (coded.psnr_db, coded.quality, coded.smallest) == (math.inf, None, False)
-    assert 8 * coded.num_bytes < 8 * 1.2 * picture(channels=channels).size
+    assert 8 * coded.num_bytes < 8 * 1.2 * image(channels=channels).size
 
 
 @pytest.mark.parametrize("codec", ["JPEG", "WebP"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_nearest_file_is_the_nearest_of_all_qualities(codec, channels):
-    original = picture(channels=channels)
+    original = image(channels=channels)
     options = {"optimize": True} if codec == "JPEG" else {"method": 6}
 
     def size(quality: int) -> int:
@@ -68,25 +68,25 @@ def test_the_nearest_file_is_the_nearest_of_all_qualities(codec, channels):
 
 
 def test_quality_is_that_of_the_file_itself():
-    coded = nearest("JPEG", picture(), 900)
+    coded = nearest("JPEG", image(), 900)
     memory = io.BytesIO()
-    as_image(picture()).save(memory, format="JPEG", quality=coded.quality, optimize=True)
+    as_image(image()).save(memory, format="JPEG", quality=coded.quality, optimize=True)
     decoded = np.asarray(Image.open(memory)).transpose(2, 0, 1)
-    assert coded == score("JPEG", picture(), decoded, len(memory.getvalue()), quality=coded.quality)
+    assert coded == score("JPEG", image(), decoded, len(memory.getvalue()), quality=coded.quality)
 
 
 def test_all_is_the_sum_of_bytes_and_the_mean_of_scores():
     reports = [
-        PictureReport("a", 2, 3, [Coded("ours", 10, 20.0, 0.5), Coded("JPEG", 90, 30.0, 0.9, 5, True)]),
-        PictureReport("b", 4, 5, [Coded("ours", 30, 30.0, math.nan), Coded("JPEG", 80, 32.0, 0.7, 9)]),
+        ImageScores("a", 2, 3, [Coded("ours", 10, 20.0, 0.5), Coded("JPEG", 90, 30.0, 0.9, 5, True)]),
+        ImageScores("b", 4, 5, [Coded("ours", 30, 30.0, math.nan), Coded("JPEG", 80, 32.0, 0.7, 9)]),
     ]
     ours, jpeg = in_all(reports)
     assert ours == Coded("ours", 40, 25.0, 0.5)
     assert (jpeg.num_bytes, jpeg.psnr_db, jpeg.ssim) == (170, 31.0, pytest.approx(0.8))
     lossless = Coded("PNG", 9, math.inf, 1.0)
-    (png,) = in_all([PictureReport("a", 1, 1, [lossless]), PictureReport("b", 1, 1, [lossless])])
+    (png,) = in_all([ImageScores("a", 1, 1, [lossless]), ImageScores("b", 1, 1, [lossless])])
     assert png.psnr_db == math.inf
-    (mixed,) = in_all([PictureReport("a", 1, 1, [lossless]), PictureReport("b", 1, 1, [Coded("PNG", 9, 30.0, 0.5)])])
+    (mixed,) = in_all([ImageScores("a", 1, 1, [lossless]), ImageScores("b", 1, 1, [Coded("PNG", 9, 30.0, 0.5)])])
     assert (mixed.psnr_db, mixed.ssim) == (30.0, 0.75)
     lines = report_table(reports).splitlines()
     assert len(lines) == 2 + 2 * 2 + 2

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Tiny ImageNet: where it comes from, and how its pictures are found. Sourced by run.sh.
+# Tiny ImageNet: where it comes from, and how its images are found. Sourced by run.sh.
 # shellcheck disable=SC2034,SC2154  # variables go to image.sh and come from it
-title="Tiny ImageNet (110,000 pictures of 64 x 64, JPEG): VQ-VAE, VAE and VIMCO in bits/dim"
+title="Tiny ImageNet (110,000 images of 64 x 64, JPEG): VQ-VAE, VAE and VIMCO in bits/dim"
 conf=conf/vqvae.yaml
 baselines="vae vimco pixelcnn pixelcnn+pixelcnn_only pixelcnn+pixelcnn_vae pixelcnn+pixelcnn_vae+kl_warmup"
 second=conf/two_stage.yaml
@@ -22,8 +22,8 @@ download_corpus() {
         http://cs231n.stanford.edu/tiny-imagenet-200.zip
 }
 
-find_pictures() {
+find_images() {
     if [ -d "$db_root/tiny-imagenet-200" ]; then db_root=$db_root/tiny-imagenet-200; fi
-    train_pictures=("$db_root/train")
-    eval_pictures=("$db_root/val" --labels "$db_root/val/val_annotations.txt")
+    train_images=("$db_root/train")
+    eval_images=("$db_root/val" --labels "$db_root/val/val_annotations.txt")
 }
