@@ -325,8 +325,8 @@ fit_prior() {
     fi
     if [ "$1" != any ]; then
         for set in $train_sets "$dev_set"; do cat "$data_dir/$set/$(label_table "$1")"; done > "$folder/labels"
-        own+=(--by-speaker --utt2spk "$folder/labels")
-        scored=(--utt2spk "$2/$(label_table "$1")")
+        own+=(--by-label --labels "$folder/labels")
+        scored=(--labels "$2/$(label_table "$1")")
     fi
     case $prior_kind in
         wavenet | transformer)

@@ -248,7 +248,7 @@ stage_prior() {
     done
     if [ -f "$codes/train.labels.txt" ]; then # classes
         cat "$codes"/{train,valid}.labels.txt > "$codes/labels.txt"
-        words+=(--by-speaker --utt2spk "$codes/labels.txt")
+        words+=(--by-label --labels "$codes/labels.txt")
     fi
     if [ -n "$prior_conf" ]; then words+=(--config "$prior_conf"); fi
     if [ "$debug" = true ]; then words+=(-o prior.channels=16 -o prior.depth=2 -o data.batch_size=8 -o train.max_steps=4); fi

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiovq.cli.shared.archive import Sound, encode_entries, read_map, specifier
+from audiovq.cli.shared.archive import Samples, encode_entries, read_map, specifier
 from audiovq.cli.shared.batch import File, process
 from audiovq.cli.shared.options import allow_short as allow_short_option
 from audiovq.cli.shared.options import (
@@ -78,7 +78,7 @@ def encode(
     if entries is not None:
         speakers = read_map(utt2spk)
 
-        def encode_entry(utterance: str, sound: Sound, progress: Progress) -> EncodedAudio:
+        def encode_entry(utterance: str, sound: Samples, progress: Progress) -> EncodedAudio:
             in_frames = in_samples(progress, codec.hop_length)
             voice = {"speaker": speakers.get(utterance, encoding["speaker"])}
             return codec.encode(*sound, name=utterance, progress=in_frames, **(encoding | voice))

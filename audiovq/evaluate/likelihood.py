@@ -22,11 +22,11 @@ from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.errors import BadDataError, BadModelError
 from audiovq.metrics.interval import mean_interval
 
-Codes = Literal["own", "shuffled", "none"]
+GivenCodes = Literal["own", "shuffled", "none"]
 
 
 @dataclass(frozen=True)
-class Likelihood:
+class LikelihoodScore:
     """Negative log-likelihood of the utterances of a pack.
 
     Attributes:
@@ -37,7 +37,7 @@ class Likelihood:
         code_bits: price of the codes under a uniform prior, bits per sample: sum of log2 K over levels / hop_length.
     """
 
-    codes: Codes
+    codes: GivenCodes
     utterances: list[str]
     bits: NDArray[np.float64]
     num_samples: NDArray[np.int64]
@@ -63,12 +63,12 @@ class Likelihood:
 def measure_likelihood(
     model: AudioVQVAE,
     corpus: PackedCorpus,
-    codes: Codes = "own",
+    codes: GivenCodes = "own",
     *,
     decoder: str | None = None,
     batch_size: int = 8,
     progress: Callable[[int, int], None] | None = None,
-) -> Likelihood:
+) -> LikelihoodScore:
     """Teacher-forced bits of every sample of `corpus`.
 
     Args:
@@ -104,7 +104,7 @@ def measure_likelihood(
         if progress is not None:
             progress(min(start + batch_size, len(order)), len(order))
     price = 0.0 if codes == "none" else sum(math.log2(size) for size in model.codebook_sizes) / model.hop_length
-    return Likelihood(codes, [u.id for u in corpus.utterances], bits, lengths, price)
+    return LikelihoodScore(codes, [u.id for u in corpus.utterances], bits, lengths, price)
 
 
 def _batch(

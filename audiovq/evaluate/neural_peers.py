@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audiovq.evaluate.roundtrip import Coder
 from audiovq.metrics.speech import Waveform
-
-Codes = NDArray[np.int64]  # [levels, frames]
+from audiovq.prior.base import Codes
 
 LYRA_RATE, LYRA_HOP, LYRA_LEVELS, LYRA_BITS = 16000, 320, 46, 4
 LYRA_MODES = {"3.2": 16, "6": 30, "9.2": 46}  # kbit/s -> levels

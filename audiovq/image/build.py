@@ -16,7 +16,7 @@ from audiovq.image.config import (
     NoLatentConfig,
     SoftmaxConfig,
 )
-from audiovq.image.decoder import ConvDecoder, Likelihood, Upsampler
+from audiovq.image.decoder import ConvDecoder, PixelLikelihood, Upsampler
 from audiovq.image.encoder import ConvEncoder, EmbeddedCodes, ScaledPixels
 from audiovq.image.likelihood import DiscretizedLogistic, LogisticMixture, Softmax
 from audiovq.image.model import Decoder, ImageModel, ImageVQVAE, PixelModel
@@ -78,7 +78,7 @@ def build_encoder(config: ImageModelConfig, out_channels: int) -> ConvEncoder:
     return ConvEncoder(planes, out_channels, **options)
 
 
-def build_likelihood(config: ImageModelConfig) -> Likelihood:
+def build_likelihood(config: ImageModelConfig) -> PixelLikelihood:
     """What the decoder predicts of a pixel."""
     part, channels, values = config.decoder.likelihood, config.input.channels, config.input.values
     if isinstance(part, LogisticMixtureConfig):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from audiovq.image.encoder import residual_stack
 from audiovq.image.likelihood import DiscretizedLogistic, LogisticMixture, Softmax
 
-Likelihood = DiscretizedLogistic | LogisticMixture | Softmax
+PixelLikelihood = DiscretizedLogistic | LogisticMixture | Softmax
 
 
 class Upsampler(nn.Module):
@@ -59,7 +59,7 @@ class ConvDecoder(nn.Module):
         likelihood: of a value, or of a pixel's values together.
     """
 
-    def __init__(self, upsampler: Upsampler, likelihood: Likelihood) -> None:
+    def __init__(self, upsampler: Upsampler, likelihood: PixelLikelihood) -> None:
         super().__init__()
         self.upsampler, self.likelihood = upsampler, likelihood
 

@@ -7,7 +7,7 @@ A decoder as strong as this can do without latents. The collapse experiment test
 import torch
 from torch import Tensor, nn
 
-from audiovq.image.decoder import Likelihood, Upsampler
+from audiovq.image.decoder import PixelLikelihood, Upsampler
 from audiovq.image.likelihood import Softmax, to_unit
 from audiovq.layers import GatedPixelCNN
 from audiovq.layers.levels import DepthHead, LevelEmbedding
@@ -43,7 +43,7 @@ class PixelCNNDecoder(nn.Module):
         self,
         upsampler: Upsampler | None,
         embed: PixelVectors | LevelEmbedding,
-        likelihood: Likelihood,
+        likelihood: PixelLikelihood,
         *,
         image_channels: int,
         channels: int,

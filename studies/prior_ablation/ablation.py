@@ -23,7 +23,9 @@ CODED_CODES = 1000  # so many held-out codes go through the arithmetic coder and
 CONTROLS = ("uniform", "unigram")
 
 Fit = Callable[[str, CodeSpec, Sequence[CodeItem], Sequence[CodeItem], int], tuple[Prior, float]]
-Coder = tuple[Callable[[Prior, Sequence[Codes]], bytes], Callable[[Prior, bytes, Sequence[Sequence[int]]], list[Codes]]]
+ItemCoder = tuple[
+    Callable[[Prior, Sequence[Codes]], bytes], Callable[[Prior, bytes, Sequence[Sequence[int]]], list[Codes]]
+]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Anchor:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One prior on one set, with one seed.
 
     Attributes:
@@ -103,7 +105,7 @@ class Row:
 class Results:
     """Everything that was measured, of one set or several, and by set what its judge looks at."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ResultRow] = field(default_factory=list)
     anchors: list[Anchor] = field(default_factory=list)
     judges: dict[str, str] = field(default_factory=dict)
 
@@ -120,8 +122,8 @@ def ablate(
     control: str | None,
     seeds: Sequence[int],
     fit: Fit,
-    coder: Coder | None,
-    on_row: Callable[[Row], None] = lambda row: None,
+    coder: ItemCoder | None,
+    on_row: Callable[[ResultRow], None] = lambda row: None,
 ) -> Results:
     """Fit and measure every kind, the networks once a seed.
 
@@ -134,7 +136,7 @@ def ablate(
         coder: `encode_items` and `decode_items` of `audiovq.prior.coding`; None to leave coding out.
         on_row: hears of each row.
     """
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     samples = SampleQuality(code_set.spec, code_set.train, code_set.test, code_set.judge)
 
     def measure(name: str, seed: int, prior: Prior, seconds: float) -> None:
@@ -175,11 +177,17 @@ def drawn_like(items: Sequence[CodeItem], origin: NGramPrior, seed: int) -> list
 
 
 def _row(
-    code_set: CodeSet, name: str, seed: int, prior: Prior, seconds: float, coder: Coder | None, samples: SampleQuality
-) -> Row:
+    code_set: CodeSet,
+    name: str,
+    seed: int,
+    prior: Prior,
+    seconds: float,
+    coder: ItemCoder | None,
+    samples: SampleQuality,
+) -> ResultRow:
     score = total(score_items(prior, code_set.test))
     ratio, back = (None, None) if coder is None else _coded(prior, code_set.test, coder)
-    return Row(
+    return ResultRow(
         code_set=code_set.name,
         prior=name,
         seed=seed,
@@ -196,7 +204,7 @@ def _row(
     )
 
 
-def _coded(prior: Prior, items: Sequence[CodeItem], coder: Coder) -> tuple[float, bool]:
+def _coded(prior: Prior, items: Sequence[CodeItem], coder: ItemCoder) -> tuple[float, bool]:
     """Coded bits by the prior's bits of the first test codes, and whether they decode back."""
     encode, decode = coder
     pieces: list[Codes] = []
@@ -235,14 +243,14 @@ def _sets(results: Results) -> list[str]:
     return list(dict.fromkeys(row.code_set for row in results.rows))
 
 
-def _groups(rows: Sequence[Row]) -> list[list[Row]]:
-    found: dict[tuple[str, str], list[Row]] = {}
+def _groups(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
+    found: dict[tuple[str, str], list[ResultRow]] = {}
     for row in rows:
         found.setdefault((row.code_set, row.prior), []).append(row)
     return list(found.values())
 
 
-def _line(rows: list[Row]) -> list[str]:
+def _line(rows: list[ResultRow]) -> list[str]:
     first = rows[0]
     bits = np.mean([row.bits_per_code for row in rows])
     rate, elbo, share = (_mean([value(row) for row in rows]) for value in (

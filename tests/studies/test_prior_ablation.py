@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from audiovq.prior import CodeItem, CodeSpec
-from studies.prior_ablation.ablation import CodeSet, Results, Row, ablate, counted, drawn_like, figure, table, tree
+from studies.prior_ablation.ablation import (
+    CodeSet,
+    ResultRow,
+    Results,
+    ablate,
+    counted,
+    drawn_like,
+    figure,
+    table,
+    tree,
+)
 from studies.prior_ablation.sample_quality import Judge
 
 
@@ -52,7 +62,7 @@ def results() -> Results:
 
 
 @pytest.fixture
-def rows(results) -> list[Row]:
+def rows(results) -> list[ResultRow]:
     return results.rows
 
 

@@ -46,7 +46,7 @@ def encode(
 
     With OUT.npy, IN is whatever `audiovq image pack` takes, its images of one size; their codes become one array of
     integers [N, Q, H, W], and their classes, if they have any, lines of <item> <class> in OUT.labels.txt: what
-    `audiovq prior fit --layout grid` takes as codes and --utt2spk.
+    `audiovq prior fit --layout grid` takes as codes and --labels.
     """
     refuse_pipes(source, target)
     from audiovq.codec import ImageCodec, encode_image

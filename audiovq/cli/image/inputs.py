@@ -19,7 +19,7 @@ ARRAYS = (".npy", ".npz")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ImageInput:
     """An image by its name; `read` gives its pixels `[C, H, W]`."""
 
     name: str
@@ -29,7 +29,7 @@ class Entry:
         return self.name
 
 
-def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]:
+def entries(source: str, channels: int, limit: int | None = None) -> list[ImageInput]:
     """The images that `source` stands for, names of those in a folder or pack relative to it.
 
     channels: 1 makes them grey.
@@ -53,14 +53,14 @@ def entries(source: str, channels: int, limit: int | None = None) -> list[Entry]
             return in_channels(image.pixels, channels)
 
         numbers = spread(len(opened.names), limit)
-        return [Entry(opened.names[number], partial(read, number)) for number in numbers]
+        return [ImageInput(opened.names[number], partial(read, number)) for number in numbers]
     if not path.is_dir():
-        return [Entry(source, partial(read_in_channels, path, channels))]
+        return [ImageInput(source, partial(read_in_channels, path, channels))]
     files = walk(path, SUFFIXES).checked()
     if not files:
         raise BadDataError(f"{source}: holds no file that ends in {', '.join(sorted(SUFFIXES))}; check the path")
     chosen = [files[number] for number in spread(len(files), limit)]
-    return [Entry(str(file.relative_to(path)), partial(read_in_channels, file, channels)) for file in chosen]
+    return [ImageInput(str(file.relative_to(path)), partial(read_in_channels, file, channels)) for file in chosen]
 
 
 def holds_many(source: str) -> bool:

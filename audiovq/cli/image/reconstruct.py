@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audiovq.cli.image.codes import MODEL
-from audiovq.cli.image.inputs import Entry, entries, refuse_pipes
+from audiovq.cli.image.inputs import ImageInput, entries, refuse_pipes
 from audiovq.cli.shared.batch import exit_if_failed, process_jobs
 from audiovq.cli.shared.options import set_threads, work_options
 from audiovq.cli.shared.progress import Progress
@@ -74,7 +74,7 @@ def reconstruct(
             refuse_input(source if entry.name == source else Path(source, entry.name), output)
     shown: list[Pixels] = []
 
-    def work(entry: Entry, output: Path | str, progress: Progress) -> ImageReport:
+    def work(entry: ImageInput, output: Path | str, progress: Progress) -> ImageReport:
         began = time.perf_counter()
         original = entry.read()
         decoded, num_bytes = there_and_back(codec, original, seed=seed)
@@ -91,7 +91,7 @@ def reconstruct(
     exit_if_failed(failed, len(jobs))
 
 
-def _jobs(found: list[Entry], source: str, target: str | None) -> list[tuple[Entry, Path | str]]:
+def _jobs(found: list[ImageInput], source: str, target: str | None) -> list[tuple[ImageInput, Path | str]]:
     """Each image with its place; a sheet's only have none."""
     if target is None:
         return [(entry, "sheet") for entry in found]
@@ -101,7 +101,7 @@ def _jobs(found: list[Entry], source: str, target: str | None) -> list[tuple[Ent
         return [(found[0], place)]
     if path.exists() and not path.is_dir():
         raise OutputError(f"{target}: is a file; name a directory to hold what {source} becomes")
-    origin: dict[Path, Entry] = {}
+    origin: dict[Path, ImageInput] = {}
     for entry in found:
         place = (path / entry.name).with_suffix(".png")
         if ".." in place.relative_to(path).parts:

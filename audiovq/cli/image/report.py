@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audiovq.cli.image.codes import MODEL
-from audiovq.cli.image.inputs import Entry, entries, refuse_pipes
+from audiovq.cli.image.inputs import ImageInput, entries, refuse_pipes
 from audiovq.cli.shared.batch import exit_if_failed
 from audiovq.cli.shared.options import THREADS, Output, set_threads
 from audiovq.cli.shared.progress import TreeBar
@@ -74,7 +74,7 @@ def report(
     exit_if_failed(len(found) - len(reports), len(found))
 
 
-def _reports(codec: ImageCodec, found: list[Entry], seed: int, quiet: bool, debug: bool) -> list[ImageScores]:
+def _reports(codec: ImageCodec, found: list[ImageInput], seed: int, quiet: bool, debug: bool) -> list[ImageScores]:
     """Of those that can be read; the others are named on stderr."""
     reports = []
     with TreeBar(len(found), quiet) as bar:
@@ -91,7 +91,7 @@ def _reports(codec: ImageCodec, found: list[Entry], seed: int, quiet: bool, debu
     return reports
 
 
-def _report(codec: ImageCodec, entry: Entry, seed: int) -> ImageScores:
+def _report(codec: ImageCodec, entry: ImageInput, seed: int) -> ImageScores:
     from audiovq.codec.image.files import reconstruct
     from audiovq.evaluate.image.formats import as_png, nearest, score
     from audiovq.evaluate.image.report import ImageScores

@@ -74,7 +74,7 @@ def sample(
     if every_label:
         rows = [] if prior is None else list(prior.spec.labels)
     if (every_label and not rows) or (labels and prior is None):
-        raise ConfigError("--label and --every-label need a --prior that was fitted with --by-speaker")
+        raise ConfigError("--label and --every-label need a --prior that was fitted with --by-label")
     count = num or (8 if rows else 64)
     options: dict[str, Any] = {"seed": seed, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     images = []

@@ -25,7 +25,7 @@ INPUT, OUTPUT = click.Path(dir_okay=False, path_type=Path), Output()
 def codes_options(command: F) -> F:
     """What arrays and archives don't say about their codes."""
     for option in (
-        click.option("--utt2spk", type=INPUT, help="Lines of <item> <speaker>, instead of those in the files."),
+        click.option("--labels", type=INPUT, help="Lines of <item> <label>, instead of those in the files."),
         click.option("--allow-mismatch", is_flag=True, help="Take codes of another codec, if their shape fits."),
     ):
         command = option(command)

@@ -44,7 +44,7 @@ prior.add_command(sample)
     "--layout", type=click.Choice(["sequence", "grid"]), default="sequence", help="Of arrays: [Q, F] or [H, W]."
 )
 @click.option("--num-quantizers", type=click.IntRange(min=1), help="Only the first levels.")
-@click.option("--by-speaker", is_flag=True, help="Condition on the speaker or class of each item.")
+@click.option("--by-label", is_flag=True, help="Condition on the speaker or class of each item.")
 @click.option("--config", type=INPUT, help="YAML with keys prior, data, train over the defaults.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="E.g. -o train.max_steps=500.")
 @click.option("--resume", default="auto", show_default=True, metavar="auto|none|CKPT", help="Where to go on from.")
@@ -62,14 +62,14 @@ def fit(
     frame_rate: float | None,
     layout: str,
     num_quantizers: int | None,
-    by_speaker: bool,
+    by_label: bool,
     config: Path | None,
     overrides: tuple[str, ...],
     resume: str,
     device: str,
     threads: int | None,
     force: bool,
-    utt2spk: Path | None,
+    labels: Path | None,
     allow_mismatch: bool,
 ) -> None:
     """Fit a prior of a KIND to codes and leave it in --out.
@@ -84,7 +84,7 @@ def fit(
         raise click.UsageError(f"{kind} is counted, not trained: it takes no --config and no -o")
     set_threads(threads)
     given = given_spec(codec, codebook_sizes, frame_rate, layout)
-    reading: dict[str, Any] = {"labels": read_labels(utt2spk), "allow_mismatch": allow_mismatch}
+    reading: dict[str, Any] = {"labels": read_labels(labels), "allow_mismatch": allow_mismatch}
     collection = read_collection(codes, spec=given, num_quantizers=num_quantizers, **reading)
     if valid:
         more = read_collection(valid, spec=collection.spec, num_quantizers=collection.spec.num_quantizers, **reading)
@@ -92,7 +92,7 @@ def fit(
     else:
         items, held_out = _split(collection)
     spec = collection.spec
-    if by_speaker:
+    if by_label:
         spec = spec.model_copy(update={"labels": _labels(items)})
     from audiovq.train.prior.run import refuse_finished, train_prior
 
@@ -125,7 +125,7 @@ def score(
     device: str,
     threads: int | None,
     quiet: bool,
-    utt2spk: Path | None,
+    labels: Path | None,
     allow_mismatch: bool,
 ) -> None:
     """Bits per code and per second of CODES under the prior in DIR, item by item and in all.
@@ -139,7 +139,7 @@ def score(
 
     set_threads(threads)
     loaded = load_prior(prior_dir, device)
-    items = read_like(loaded, codes, read_labels(utt2spk), allow_mismatch).items
+    items = read_like(loaded, codes, read_labels(labels), allow_mismatch).items
     with step_bar("score", "item") as progress:
         scores = score_items(loaded, items, progress)
     for one in [] if quiet else scores:
@@ -161,7 +161,7 @@ def score(
 def _labels(items: list[CodeItem]) -> list[str]:
     for item in items:
         if item.label is None:
-            raise ConfigError(f"{item.name}: no speaker is known; give --utt2spk, or leave --by-speaker out")
+            raise ConfigError(f"{item.name}: no label is known; give --labels, or leave --by-label out")
     return sorted({str(item.label) for item in items})
 
 

@@ -25,8 +25,8 @@ from audiovq.errors import BadAudioError, BadDataError, OutputError
 if TYPE_CHECKING:
     from audiovq.codec import EncodedAudio, FileReport
 
-Sound = tuple[Any, int]  # float32 [C, T], Hz
-Encode = Callable[[str, Sound, Progress], "EncodedAudio"]  # utterance, sound, progress
+Samples = tuple[Any, int]  # float32 [C, T], Hz
+Encode = Callable[[str, Samples, Progress], "EncodedAudio"]  # utterance, sound, progress
 Decode = Callable[[str, "EncodedAudio", Path, Progress], "FileReport"]  # utterance, codes, target, progress
 
 

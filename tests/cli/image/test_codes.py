@@ -171,7 +171,7 @@ def test_a_pack_becomes_an_array_that_a_prior_is_fitted_on(run, model, pack, tmp
     assert [item.name for item in read_collection([str(out)], spec=spec).items] == [f"train#{i}" for i in range(5)]
 
     small = ["-o", "train.max_steps=2", "-o", "prior.channels=8", "-o", "prior.depth=1", "-o", "prior.kernel_size=3"]
-    by_class = ["--by-speaker", "--utt2spk", labels]
+    by_class = ["--by-label", "--labels", labels]
     fit = ["prior", "fit", out, "--kind", "pixelcnn", "--out", tmp_path / "prior", "--codec", model, "--device", "cpu"]
     fitted = run(*fit, *by_class, *small)
     assert fitted.exit_code == 0, fitted.stderr

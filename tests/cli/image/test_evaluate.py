@@ -121,7 +121,7 @@ def test_a_second_stage_draws_codes_that_the_first_decodes(root, run, tmp_path):
     ("arguments", "code", "message"),
     [
         (("sample", "model", "out.jpg"), 1, "name it .png"),
-        (("sample", "model", "out.png", "--label", "cat"), 1, "--by-speaker"),
+        (("sample", "model", "out.png", "--label", "cat"), 1, "--by-label"),
         (("sample", "model", "out.png", "--label", "cat", "--every-label"), 2, "two things"),
         (("sample", "model", "out.png", "--first-stage", "model"), 1, "leave --first-stage out"),
         (("evaluate", "speech-16k", "pack"), 1, "not a model of images"),

@@ -52,8 +52,8 @@ def test_a_bigram_is_fitted_scored_and_heard(tmp_path, run, codes, model):
 
 def test_a_network_is_trained_per_speaker_and_goes_on_from_codes(tmp_path, run, codes):
     (tmp_path / "utt2spk").write_text("0 anna\n1 bob\n2 anna\n3 bob\n")
-    labels = ["--utt2spk", tmp_path / "utt2spk"]
-    done = run("prior", "fit", "--kind", "wavenet", "--out", tmp_path / "p", "--by-speaker", *labels, *SMALL, codes)
+    labels = ["--labels", tmp_path / "utt2spk"]
+    done = run("prior", "fit", "--kind", "wavenet", "--out", tmp_path / "p", "--by-label", *labels, *SMALL, codes)
     assert done.exit_code == 0, done.stderr
     assert run("prior", "score", tmp_path / "p", codes, *labels).exit_code == 0
     assert "label None" in run("prior", "score", tmp_path / "p", codes).stderr
