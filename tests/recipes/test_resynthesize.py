@@ -116,11 +116,11 @@ def test_codes_are_those_of_the_codec_and_name_the_speaker(codes, model_folder, 
 
 
 @pytest.mark.parametrize("decoder", ["wavenet", "source"])
-def test_the_command_makes_the_same_sound_of_the_same_seed(run, codes, tmp_path, decoder):
+def test_the_command_makes_the_same_sound_of_the_same_seed(run, codes, tmp_path, decoder, model_folder):
     run("reconstruct", tmp_path / "out", 2, f"--codes={codes}", f"--decoder={decoder}", "--seed=3")
     for seed in (3, 4):
         command = ["decode", str(codes), str(tmp_path / str(seed)), "--decoder", decoder, "--seed", str(seed), "-q"]
-        cli.main(command, standalone_mode=False)
+        cli.main([*command, "--model", str(model_folder)], standalone_mode=False)
     for path in sorted((tmp_path / "out" / "wav").iterdir()):
         recipe, same, other = (soundfile.read(p / path.name)[0] for p in (path.parent, tmp_path / "3", tmp_path / "4"))
         assert np.ptp(recipe) > 0.01
