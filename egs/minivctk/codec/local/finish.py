@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """From a trained decoder with a source to the model that is released: how far it sharpens, and levels made right.
 
-    local/finish.py MODEL DATA OUT --sharpening 0.2 --tolerance-db 1.0 --tilt-db 2.4
+    local/finish.py MODEL DATA OUT --mean-with OTHER --share 0.25 --sharpening 0.15 --tolerance-db 1.0 --tilt-db 2
 
 A sharpened envelope, and a decoder that is not sure of what it says, are softer than the recording in some bands, the
 more so the fewer levels of codes it is given. For each number of levels, what the mean power about a bin lacks over the
@@ -32,6 +32,8 @@ def main() -> None:
     parser.add_argument("model", help="a model folder or a bundled name")
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--mean-with", metavar="OTHER", help="the same model at another time of its training")
+    parser.add_argument("--share", type=float, default=0.5, help="of OTHER's weights in the mean with MODEL's")
     parser.add_argument("--sharpening", type=float, required=True, help="0 for none")
     parser.add_argument("--tolerance-db", type=float, required=True, help="what a level may lack")
     parser.add_argument(
@@ -44,6 +46,11 @@ def main() -> None:
     decoder = model.decoder()
     if not isinstance(decoder, SourceDecoder) or model.config is None:
         parser.error(f"{options.model}: its first decoder has no source")
+    if options.mean_with:
+        other = dict(AudioVQVAE.from_pretrained(options.mean_with).decoder().named_parameters())
+        with torch.no_grad():
+            for weight_name, weight in decoder.named_parameters():
+                weight.lerp_(other[weight_name], options.share)
     decoder.sharpening = options.sharpening
     decoder.balance.zero_()
     corpus = open_corpus(options.data, model.sample_rate)
