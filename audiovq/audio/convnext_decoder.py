@@ -1,9 +1,10 @@
 """The network that our feed-forward decoders share: ConvNeXt blocks at the rate of codes, then at a multiple of it."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiovq.audio.decoder import FeedForwardDecoder
 from audiovq.layers import ConvNeXtStack
+from audiovq.layers.linear import FastLinear
 
 
 class ConvNeXtDecoder(FeedForwardDecoder):
@@ -50,8 +51,9 @@ class ConvNeXtDecoder(FeedForwardDecoder):
             expansion=expansion,
             lookahead=lookahead,
             condition_dim=speaker_dim,
+            linear=FastLinear,
         )
-        self.widen = nn.Linear(channels, upsample * fine_channels)
+        self.widen = FastLinear(channels, upsample * fine_channels)
         self.fine = ConvNeXtStack(
             fine_channels,
             fine_channels,
@@ -60,6 +62,7 @@ class ConvNeXtDecoder(FeedForwardDecoder):
             expansion=expansion,
             lookahead=fine_lookahead,
             condition_dim=speaker_dim,
+            linear=FastLinear,
         )
         margin = -(-window_length // hop_length)
         left = self.coarse.context + -(-self.fine.context // upsample) + margin

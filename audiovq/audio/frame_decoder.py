@@ -7,11 +7,12 @@ than real time on one core.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiovq.audio.convnext_decoder import ConvNeXtDecoder
 from audiovq.audio.excitation import Place
 from audiovq.layers import InverseSTFT
+from audiovq.layers.linear import FastLinear
 
 
 class FrameDecoder(ConvNeXtDecoder):
@@ -27,7 +28,7 @@ class FrameDecoder(ConvNeXtDecoder):
 
     def __init__(self, latent_dim: int, *, window_length: int, **network: Any) -> None:
         super().__init__(latent_dim, window_length=window_length, fine_lookahead=0, **network)
-        self.head = nn.Linear(network["fine_channels"], 2 * (window_length // 2 + 1))
+        self.head = FastLinear(network["fine_channels"], 2 * (window_length // 2 + 1))
         self.inverse_stft = InverseSTFT(window_length, self.hop_length // self.upsample)
 
     @property

@@ -26,6 +26,7 @@ from audiovq.audio.excitation import (
 )
 from audiovq.audio.pitch import F0_MAX, F0_MIN
 from audiovq.layers import STFT, InverseSTFT
+from audiovq.layers.linear import FastLinear
 
 F0_STEP = 0.5  # semitones between two bins of the F0 head
 F0_BINS = math.ceil(12 / F0_STEP * math.log2(F0_MAX / F0_MIN)) + 1
@@ -84,9 +85,9 @@ class SourceDecoder(ConvNeXtDecoder):
         self.frame_length = self.hop_length // self.upsample
         self.bins = window_length // 2 + 1
         width = network["fine_channels"]
-        self.spectrum_head = nn.Linear(width, spectra_per_frame * 2 * self.bins)
+        self.spectrum_head = FastLinear(width, spectra_per_frame * 2 * self.bins)
         self.pitch_head = nn.Sequential(
-            nn.Linear(width, PITCH_CHANNELS), nn.GELU(), nn.Linear(PITCH_CHANNELS, F0_BINS + 1)
+            FastLinear(width, PITCH_CHANNELS), nn.GELU(), FastLinear(PITCH_CHANNELS, F0_BINS + 1)
         )
         self.filter = SourceFilter(sample_rate, window_length, self.frame_length // spectra_per_frame, phase)
         self.sharpening = sharpening
