@@ -135,8 +135,8 @@ def distance_table(material: Material, *, companded: bool) -> Table:
     for title, sounds in outputs.items():
         scores = []
         for u, x, y in zip(original.utterances, original.sounds, sounds, strict=True):
-            reference, heard = (resample(z[None], material.rate, rate)[0] for z in (x, y))
-            scores.append(score_file(u.id, reference, heard, rate))
+            reference, decoded = (resample(z[None], material.rate, rate)[0] for z in (x, y))
+            scores.append(score_file(u.id, reference, decoded, rate))
         summaries[title] = summarize(scores)[ALL]
         tree[title] = {name: asdict(summary) for name, summary in summaries[title].items()}
     return summary_table(summaries, metrics_for(rate)), tree
@@ -203,10 +203,10 @@ def speaker_table(material: Material, train: Speech) -> Table:
         sets["converted"] = (material.converted, [source.speaker for source in material.sources])
     rows, tree = [], {}
     for title, (speech, sources) in sets.items():
-        heard = classifier.predict(np.stack([voice_features(x, rate) for x in speech.sounds]))
-        hits = [sum(a == b for a, b in zip(heard, names, strict=True)) for names in (speech.speakers, sources)]
-        rows.append([title, *(share(h, len(heard)) for h in hits)])
-        tree[title] = {"asked_for": hits[0] / len(heard), "source": hits[1] / len(heard)}
+        recognised = classifier.predict(np.stack([voice_features(x, rate) for x in speech.sounds]))
+        hits = [sum(a == b for a, b in zip(recognised, names, strict=True)) for names in (speech.speakers, sources)]
+        rows.append([title, *(share(h, len(recognised)) for h in hits)])
+        tree[title] = {"asked_for": hits[0] / len(recognised), "source": hits[1] / len(recognised)}
     rows.append(["chance", *[f"{1 / len(classifier.classes):.1%}"] * 2])
     return markdown(["speaker heard in", "is the one asked for", "is the source's"], rows), tree
 

@@ -75,9 +75,9 @@ class Listener:
             tree["frechet"] = frechet_distance(own, features)
             cells[3] = f"{tree['frechet']:.2f}"
             if self.words and text_was_asked:
-                heard = self._words(features)
-                tree["word"] = float(np.mean([a == b for a, b in zip(heard, speech.texts, strict=True)]))
-                cells[1] = share(round(tree["word"] * len(heard)), len(heard))
+                recognised = self._words(features)
+                tree["word"] = float(np.mean([a == b for a, b in zip(recognised, speech.texts, strict=True)]))
+                cells[1] = share(round(tree["word"] * len(recognised)), len(recognised))
         if self.voices is not None:
             voices = self.voices.predict(self._voices(speech))
             tree["speaker"] = float(np.mean([a == b for a, b in zip(voices, speech.speakers, strict=True)]))

@@ -87,8 +87,8 @@ def kept_on_disk(name: str, judge: Judge, score: Score) -> Callable[[Waveform, W
     def measure(reference: Waveform, output: Waveform, rate: int) -> float:
         if rate != RATE:
             raise ValueError(f"{judge.title} hears {RATE} Hz, not {rate}")
-        heard = [output] if judge.alone else [reference, output]
-        return float(remembered(stamp, heard, lambda: score(reference, output)))
+        inputs = [output] if judge.alone else [reference, output]
+        return float(remembered(stamp, inputs, lambda: score(reference, output)))
 
     return measure
 

@@ -118,9 +118,9 @@ def round_trip(
                 failed = failed_score(utterance.id, seconds, rate, str(error), group=group, metrics=metrics)
                 done.append(RoundTrip(failed, None))
                 continue
-            heard = _fitted(resample(output[None], coder.rate, rate)[0], len(sounds[rate]), coder.exact)
-            score = score_file(utterance.id, sounds[rate], heard, rate, group=group, metrics=metrics)
-            pair = aligned(sounds[rate], heard, rate)
+            decoded = _fitted(resample(output[None], coder.rate, rate)[0], len(sounds[rate]), coder.exact)
+            score = score_file(utterance.id, sounds[rate], decoded, rate, group=group, metrics=metrics)
+            pair = aligned(sounds[rate], decoded, rate)
             added = {tally.name: tally.measure(utterance, *pair) for tally in tallies}
             done.append(RoundTrip(score, cost, {name: value for name, value in added.items() if value is not None}))
         if progress is not None:

@@ -41,7 +41,7 @@ def whisper(folder: Path | None) -> Recogniser:
 
 
 def word_counter() -> Callable[[str, str], tuple[int, int]]:
-    """(said, heard) -> insertions, deletions and substitutions, no more than twice the words said, and the words said.
+    """(said, recognised) -> insertions, deletions and substitutions, no more than twice the words said, and the words said.
 
     Both are normalised as for Whisper's published figures: case, punctuation, numbers, British spelling. ImportError if
     the packages are not there.
@@ -51,8 +51,8 @@ def word_counter() -> Callable[[str, str], tuple[int, int]]:
 
     normalize = EnglishTextNormalizer()
 
-    def count_errors(said: str, heard: str) -> tuple[int, int]:
-        reference, found = normalize(said), normalize(heard)
+    def count_errors(said: str, recognised: str) -> tuple[int, int]:
+        reference, found = normalize(said), normalize(recognised)
         count = len(reference.split())
         if not count:
             return 0, 0

@@ -63,9 +63,9 @@ def _find_lag(original: bytes, made: bytes, rate: int) -> tuple[int, bool]:
     lag, product = _best_lag(x[None], y[None], min(round(MAX_LAG * rate), len(x) // 2))
     if product >= CORRELATED * np.sqrt((x @ x) * (y @ y)):
         return lag, True
-    levels, heard = _log_energies(reference, rate), _log_energies(output, rate)
+    levels, output_levels = _log_energies(reference, rate), _log_energies(output, rate)
     most = min(round(MAX_LAG / HOP), levels.shape[1] // 2)
-    lag, _ = _best_lag(levels, heard, most)
+    lag, _ = _best_lag(levels, output_levels, most)
     if abs(lag) == most:
         raise ValueError(f"no lag found within {most * HOP * 1000:.0f} ms; the scores are of the signals as they are")
     return round(lag * HOP * rate), False
