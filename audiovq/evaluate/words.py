@@ -41,7 +41,7 @@ def whisper(folder: Path | None) -> Recogniser:
 
 
 def word_counter() -> Callable[[str, str], tuple[int, int]]:
-    """(said, recognised) -> insertions, deletions and substitutions, no more than twice the words said, and the words said.
+    """(said, recognised) -> insertions, deletions and substitutions, at most twice the words said; and the words said.
 
     Both are normalised as for Whisper's published figures: case, punctuation, numbers, British spelling. ImportError if
     the packages are not there.
