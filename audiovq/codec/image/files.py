@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from audiovq.codec.image.codec import ImageCodec, write_image_codes
 from audiovq.data.files import atomic_output, open_output
-from audiovq.data.image.files import open_rgb, to_array
+from audiovq.data.image.files import read_image
 from audiovq.data.image.output import as_image, check_png
 
 Pixels = NDArray[np.uint8]
@@ -41,7 +41,7 @@ class ImageReport:
 
 def read_in_channels(path: str | Path, channels: int = 3) -> Pixels:
     """A PNG, JPEG or WebP file as uint8 `[3, H, W]`, or grey `[1, H, W]`; BadDataError as `open_rgb`."""
-    return in_channels(to_array(open_rgb(path)[0]), channels)
+    return in_channels(read_image(path), channels)
 
 
 def in_channels(pixels: Pixels, channels: int) -> Pixels:
