@@ -1,6 +1,5 @@
 """Batches of images, a pure function of (seed, step, rank): a resumed run sees the data of an uninterrupted one."""
 
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from audiovq.data.image.open import open_images, spread
-from audiovq.errors import BadDataError, ConfigError
+from audiovq.errors import BadDataError
 from audiovq.image.config import CodesConfig, ImageModelConfig
+from audiovq.train.data import Batch, StepwiseBatches
 from audiovq.train.image.config import ImageDataConfig
-
-Batch = dict[str, Tensor]
 
 
 def open_grids(path: Path, model: ImageModelConfig) -> NDArray[Any]:
@@ -56,7 +53,7 @@ def _codes(path: Path) -> NDArray[Any]:
     return grids[:, None] if grids.ndim == 3 else grids
 
 
-class ImageBatches(IterableDataset[Batch]):
+class ImageBatches(StepwiseBatches):
     """Endless batches from `start_step` on: `images` uint8 or int64 `[B, C, H, W]`; an epoch has each image once.
 
     Args:
@@ -75,18 +72,9 @@ class ImageBatches(IterableDataset[Batch]):
         world_size: int = 1,
         start_step: int = 0,
     ) -> None:
-        if config.batch_size < 1 or config.batch_size % world_size:
-            raise ConfigError(f"data.batch_size: {config.batch_size} can't be shared evenly by {world_size} processes")
-        self.grids, self.flip, self.seed, self.start_step = grids, config.flip, seed, start_step
-        self.whole, self.local = config.batch_size, config.batch_size // world_size
-        self.offset = rank * self.local
+        super().__init__(config.batch_size, rank=rank, world_size=world_size, start_step=start_step)
+        self.grids, self.flip, self.seed = grids, config.flip, seed
         self._order = lru_cache(maxsize=2)(self._shuffled)
-
-    def __iter__(self) -> Iterator[Batch]:
-        step = self.start_step
-        while True:
-            yield self.batch(step)
-            step += 1
 
     def batch(self, step: int) -> Batch:
         """This rank's part of batch `step`."""

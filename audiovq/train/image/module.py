@@ -7,8 +7,8 @@ from audiovq.image import Bound, ImageVQVAE, build_image_model
 from audiovq.quantize import CodeUsage
 from audiovq.quantize.search.kmeans import NoVectorsError
 from audiovq.train.code_use import log_code_use
+from audiovq.train.data import Batch
 from audiovq.train.image.config import ImageExperimentConfig
-from audiovq.train.image.data import Batch
 from audiovq.train.optimization import OptimizedModule
 
 

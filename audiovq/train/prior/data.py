@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from audiovq.errors import BadDataError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec
 from audiovq.prior.base import Codes
+from audiovq.train.data import Batch, StepwiseBatches
 from audiovq.train.prior.config import PriorDataConfig
 
-Batch = dict[str, Tensor]
 
-
-class CodeBatches(IterableDataset[Batch]):
+class CodeBatches(StepwiseBatches):
     """Endless batches from `start_step` on: codes int64 `[B, Q, *space]` (-1: none), label int64 `[B]`.
 
     Args:
@@ -43,23 +40,17 @@ class CodeBatches(IterableDataset[Batch]):
         self.items = [item for item in items if item.codes.size]
         if not self.items:
             raise BadDataError("there are no codes to train on; check the paths")
-        if config.batch_size < 1 or config.batch_size % world_size or config.segment_frames < 1:
+        super().__init__(config.batch_size, rank=rank, world_size=world_size, start_step=start_step)
+        if config.segment_frames < 1:
             raise ConfigError(f"data.batch_size: {config.batch_size} can't be shared evenly by {world_size} processes")
         _check_grids(self.items, spec)
-        self.spec, self.config, self.seed, self.rank, self.start_step = spec, config, seed, rank, start_step
-        self.local = config.batch_size // world_size
+        self.spec, self.config, self.seed = spec, config, seed
         sizes = [item.codes.shape[1] if spec.layout == "sequence" else 1 for item in self.items]
         self.ends = np.cumsum(sizes)
 
-    def __iter__(self) -> Iterator[Batch]:
-        step = self.start_step
-        while True:
-            yield self.batch(step)
-            step += 1
-
     def batch(self, step: int) -> Batch:
         """This rank's part of batch `step`."""
-        first = step * self.config.batch_size + self.rank * self.local
+        first = step * self.whole + self.offset
         drawn = [self._draw(first + i) for i in range(self.local)]
         return collate([self.items[i] for i, _ in drawn], [codes for _, codes in drawn], self.spec)
 

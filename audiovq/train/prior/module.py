@@ -6,9 +6,9 @@ from torch import Tensor
 
 from audiovq.layers.logistic import LOG2_E
 from audiovq.prior import NetworkPrior, PriorConfig
+from audiovq.train.data import Batch
 from audiovq.train.optimization import OptimizedModule
 from audiovq.train.prior.config import PriorRunConfig
-from audiovq.train.prior.data import Batch
 
 
 class PriorModule(OptimizedModule):
