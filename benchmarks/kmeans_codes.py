@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from audiovq.audio import AudioVQVAE, load_model
-from audiovq.bitstream import AudioHeader, write_codes
+from audiovq.bitstream import FINGERPRINT_BYTES, AudioHeader, write_codes
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.quantize.search.kmeans import kmeans
 from audiovq.quantize.search.nearest import nearest
@@ -39,7 +39,7 @@ def write(folder: Path, name: str, codes: torch.Tensor, codebook: torch.Tensor, 
     """One utterance's codes `[F]`; the codebook's own fingerprint tells these codes from all others."""
     header = AudioHeader(
         model=f"kmeans-{len(codebook)}",
-        fingerprint=hashlib.sha256(codebook.numpy().tobytes()).digest()[:8],
+        fingerprint=hashlib.sha256(codebook.numpy().tobytes()).digest()[:FINGERPRINT_BYTES],
         sample_rate=model.sample_rate,
         channels=1,
         num_samples=len(codes) * model.hop_length * stack,

@@ -6,20 +6,25 @@ It knows integers and headers, not networks. `CodesWriter` and `CodesReader` wor
 
 from audiovq.bitstream.coder import Coding, PacketCoder
 from audiovq.bitstream.describe import describe
-from audiovq.bitstream.header import Header, Media
+from audiovq.bitstream.header import FINGERPRINT_BYTES, Header, Media
 from audiovq.bitstream.media import (
+    MAX_PACKET_SECONDS,
+    PACKET_SECONDS,
     AudioHeader,
     ImageHeader,
     as_audio,
     as_image,
-    packet_frames,
+    audio_packet_frames,
+    image_packet_frames,
     parse_header,
-    second_of_frames,
 )
 from audiovq.bitstream.reader import CodesReader, DamagedPacket, read_codes
 from audiovq.bitstream.writer import CodesWriter, write_codes
 
 __all__ = [
+    "FINGERPRINT_BYTES",
+    "MAX_PACKET_SECONDS",
+    "PACKET_SECONDS",
     "AudioHeader",
     "CodesReader",
     "CodesWriter",
@@ -31,10 +36,10 @@ __all__ = [
     "PacketCoder",
     "as_audio",
     "as_image",
+    "audio_packet_frames",
     "describe",
-    "packet_frames",
+    "image_packet_frames",
     "parse_header",
     "read_codes",
-    "second_of_frames",
     "write_codes",
 ]

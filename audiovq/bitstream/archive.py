@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.bitstream.media import AudioHeader, second_of_frames
+from audiovq.bitstream.media import PACKET_SECONDS, AudioHeader, audio_packet_frames
 from audiovq.data.files import atomic_output
 from audiovq.data.kaldi.archives import (
     ArchiveWriter,
@@ -181,13 +181,15 @@ def _header(facts: dict[str, Any], key: str, path: str) -> AudioHeader:
     except (KeyError, TypeError):
         raise BadCodesError(f"{path}: does not know utterance {key}; it belongs to another archive") from None
     try:
-        rate, hop = facts["model_sample_rate"], facts["hop_length"]
+        common = {name: facts[name] for name in _COMMON} | {
+            "codebook_sizes": tuple(facts["codebook_sizes"]),
+            "channels": 1,
+        }
+        spacing = {name: value for name, value in common.items() if name != "model"}
         return AudioHeader(
             fingerprint=bytes.fromhex(facts["fingerprint"]),
-            codebook_sizes=tuple(facts["codebook_sizes"]),
-            frames_per_packet=second_of_frames(rate, hop),
-            channels=1,
-            **{name: facts[name] for name in _COMMON},
+            frames_per_packet=audio_packet_frames(PACKET_SECONDS, **spacing),
+            **common,
             **{name: own[name] for name in _OWN if name in own or name in ("sample_rate", "num_samples")},
         )
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, BadCodesError) as error:

@@ -31,7 +31,7 @@ class PacketCoder(Protocol):
     codebook_sizes: tuple[int, ...]
 
     def encode(self, codes: NDArray[np.int64]) -> bytes:
-        """Codes `[C, Q, F]` as bytes."""
+        """Codes `[C, Q, F]` as bytes, of which the last is not 0: the container puts zeros behind short ones."""
         ...
 
     def decode(self, data: bytes, channels: int, levels: int, frames: int) -> NDArray[np.int64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from audiovq.bitstream.coder import Coding
 from audiovq.bitstream.header import VERSION, Header, Media
 from audiovq.bitstream.media import AudioHeader, ImageHeader
 
@@ -21,7 +20,8 @@ def describe(header: Header, *, num_samples: int | None = None, num_bytes: int |
     facts: dict[str, Any] = {
         "format_version": VERSION,
         "media": Media(header.media).name.lower(),
-        "coding": Coding(header.coding).name.lower(),
+        "coding": header.coding.name.lower(),
+        "coder": None if header.coder is None else header.coder.hex(),
         "model": header.model,
         "fingerprint": header.fingerprint.hex(),
         "codebook_sizes": list(header.codebook_sizes),

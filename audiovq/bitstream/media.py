@@ -10,30 +10,28 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from audiovq.bitstream.fields import Cursor, check_name, check_range, set_integers, short_text
+from audiovq.bitstream.fields import check_name, check_range, set_integers, short_text, two_rates, varint
 from audiovq.bitstream.header import (
-    FINGERPRINT_BYTES,
     MAX_HEADER_BYTES,
     MAX_PACKET_FRAMES,
     MAX_PAYLOAD_BYTES,
     Header,
     Media,
+    OpenHeader,
     open_header,
 )
 from audiovq.bitstream.packing import bit_width
 from audiovq.errors import BadCodesError
 
-_AUDIO = struct.Struct("<IIHHBQ")  # rate, model rate, hop length, frames per packet, channels, samples
-_IMAGE = struct.Struct("<IIHH")  # height, width, stride, frames per packet
-_GAIN = struct.Struct("<f")
-_GLOBAL_CODE = struct.Struct("<H")  # its length
-_UNKNOWN_LENGTH = 2**64 - 1
-PACKET_BYTES = 128  # its head of 5 is then 4 %, as with a second of speech at 1 kbit/s
-_HAS_GAIN, _HAS_SPEAKER, _HAS_GLOBAL_CODE = 1, 2, 4
+PACKET_SECONDS = 4.8  # of a file's packets: 240 frames at 50 Hz, the most that a header has in one byte
+MAX_PACKET_SECONDS = 5  # what damage costs at most
+PACKET_BYTES = 160  # of an image's packets: the check of 3 is then 2 %
+_GAIN = struct.Struct(">f")
+_HAS_GAIN, _HAS_SPEAKER, _HAS_GLOBAL_CODE, _IS_STREAM, _HAS_CHANNELS = 1, 2, 4, 8, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +43,7 @@ class AudioHeader(Header):
         num_samples: per channel; None for a stream, whose end marker carries it.
         model_sample_rate: Hz, the rate at which the model works.
         hop_length: samples per frame, at the model's rate.
-        frames_per_packet: frames of every packet but the last; about one second.
+        frames_per_packet: frames of every packet but the last, at most 5 s; `audio_packet_frames` gives a good number.
         gain_db: the encoder multiplied its input by 10**(gain_db / 20) and the decoder divides by it; float32.
         speaker: name of the speaker, where the model has names.
         global_code: code of the whole recording (a reference encoder's), opaque here.
@@ -66,9 +64,11 @@ class AudioHeader(Header):
         check_range("sample rate", self.sample_rate, 1, 2**32 - 1)
         check_range("model sample rate", self.model_sample_rate, 1, 2**32 - 1)
         check_range("hop length", self.hop_length, 1, 2**16 - 1)
+        most = max(1, MAX_PACKET_SECONDS * self.model_sample_rate // self.hop_length)
+        check_range(f"frames per packet, of at most {MAX_PACKET_SECONDS} s,", self.frames_per_packet, 1, most)
         if self.num_samples is not None:
             set_integers(self, "num_samples")
-            check_range("sample count", self.num_samples, 0, _UNKNOWN_LENGTH - 1)
+            check_range("sample count", self.num_samples, 0, 2**64 - 1)
         if self.speaker is not None:
             check_name("speaker name", self.speaker)
         if self.global_code is not None:
@@ -104,19 +104,22 @@ class AudioHeader(Header):
 
     def _flags(self) -> int:
         flags = _HAS_GAIN * (self.gain_db is not None) | _HAS_SPEAKER * (self.speaker is not None)
-        return flags | _HAS_GLOBAL_CODE * (self.global_code is not None)
+        flags |= _HAS_GLOBAL_CODE * (self.global_code is not None)
+        return flags | _IS_STREAM * (self.num_samples is None) | _HAS_CHANNELS * (self.channels != 1)
 
     def _fixed_bytes(self) -> bytes:
-        samples = _UNKNOWN_LENGTH if self.num_samples is None else self.num_samples
-        rates = self.sample_rate, self.model_sample_rate
-        return _AUDIO.pack(*rates, self.hop_length, self.frames_per_packet, self.channels, samples)
+        fields = two_rates(self.sample_rate, self.model_sample_rate)
+        fields += varint(self.hop_length) + varint(self.frames_per_packet)
+        if self.channels != 1:
+            fields += bytes([self.channels])
+        return fields + (b"" if self.num_samples is None else varint(self.num_samples))
 
     def _optional_bytes(self) -> bytes:
         fields = b"" if self.gain_db is None else _GAIN.pack(self.gain_db)
         if self.speaker is not None:
             fields += short_text(self.speaker)
         if self.global_code is not None:
-            fields += _GLOBAL_CODE.pack(len(self.global_code)) + self.global_code
+            fields += varint(len(self.global_code)) + self.global_code
         return fields
 
 
@@ -127,7 +130,7 @@ class ImageHeader(Header):
     Attributes:
         height, width: of the image, pixels; the decoder cuts its output to them.
         stride: pixels per place of the grid, down and across.
-        frames_per_packet: places of every packet but the last; `packet_frames` gives a good number.
+        frames_per_packet: places of every packet but the last; `image_packet_frames` gives a good number.
         channels: 1.
     """
 
@@ -168,18 +171,23 @@ class ImageHeader(Header):
         return 0
 
     def _fixed_bytes(self) -> bytes:
-        return _IMAGE.pack(self.height, self.width, self.stride, self.frames_per_packet)
+        return b"".join(map(varint, (self.height, self.width, self.stride, self.frames_per_packet)))
 
     def _optional_bytes(self) -> bytes:
         return b""
 
 
-def second_of_frames(model_sample_rate: int, hop_length: int) -> int:
-    """A good `frames_per_packet` for a recording: about one second."""
-    return max(1, round(model_sample_rate / hop_length))
+def audio_packet_frames(
+    seconds: float, *, model_sample_rate: int, hop_length: int, codebook_sizes: Sequence[int], channels: int
+) -> int:
+    """`frames_per_packet` for packets of about so many seconds, fewer where the format allows no more."""
+    bits = channels * sum(map(bit_width, codebook_sizes))
+    most = MAX_PACKET_SECONDS * model_sample_rate // hop_length
+    frames = min(round(seconds * model_sample_rate / hop_length), most, 8 * MAX_PAYLOAD_BYTES // bits)
+    return max(1, min(frames, MAX_PACKET_FRAMES))
 
 
-def packet_frames(grid: tuple[int, int], codebook_sizes: Sequence[int]) -> int:
+def image_packet_frames(grid: tuple[int, int], codebook_sizes: Sequence[int]) -> int:
     """A good `frames_per_packet` for an image: as few whole rows as make `PACKET_BYTES`, so that damage costs little.
 
     A row too long for one packet is cut up.
@@ -195,12 +203,12 @@ def parse_header(data: bytes) -> Header:
     Raises:
         BadCodesError: not a `.codes` header, another version, damaged, or a field outside its limits.
     """
-    media, coding, flags, cursor = open_header(data)
-    if media == Media.AUDIO:
-        return _parse_audio(cursor, coding, flags)
-    if media == Media.IMAGE:
-        return _parse_image(cursor, coding, flags)
-    raise BadCodesError(f"header: media kind {media}; this audiovq reads 0, audio, and 1, image: update it")
+    opened = open_header(data)
+    header = _parse_audio(opened) if opened.media == Media.AUDIO else _parse_image(opened)
+    opened.cursor.end()
+    if header.to_bytes() != data:
+        raise BadCodesError("header: holds the same in other bytes than audiovq writes; encode the file again")
+    return header
 
 
 def as_audio(header: Header, name: str) -> AudioHeader:
@@ -217,21 +225,23 @@ def as_image(header: Header, name: str) -> ImageHeader:
     return header
 
 
-def _parse_audio(cursor: Cursor, coding: int, flags: int) -> AudioHeader:
-    _check_flags(flags, _HAS_GAIN | _HAS_SPEAKER | _HAS_GLOBAL_CODE)
-    rate, model_rate, hop_length, frames, channels, num_samples = cursor.unpack(_AUDIO, "fixed fields")
-    common = _common_fields(cursor, coding)
-    gain_db = cursor.unpack(_GAIN, "gain")[0] if flags & _HAS_GAIN else None
+def _parse_audio(opened: OpenHeader) -> AudioHeader:
+    cursor, flags = opened.cursor, opened.flags
+    rate, model_rate = cursor.rates()
+    hop_length, frames = cursor.varint("hop length"), cursor.varint("frames per packet")
+    channels = cursor.byte("channel count") if flags & _HAS_CHANNELS else 1
+    num_samples = None if flags & _IS_STREAM else cursor.varint("sample count")
+    common = opened.common_fields()
+    gain_db = cursor.unpack(_GAIN, "gain") if flags & _HAS_GAIN else None
     speaker = cursor.text("speaker name") if flags & _HAS_SPEAKER else None
     global_code = None
     if flags & _HAS_GLOBAL_CODE:
-        global_code = cursor.take(cursor.unpack(_GLOBAL_CODE, "global code")[0], "global code")
-    cursor.end()
+        global_code = cursor.take(cursor.varint("global code"), "global code")
     return AudioHeader(
         frames_per_packet=frames,
         channels=channels,
         sample_rate=rate,
-        num_samples=None if num_samples == _UNKNOWN_LENGTH else num_samples,
+        num_samples=num_samples,
         model_sample_rate=model_rate,
         hop_length=hop_length,
         gain_db=gain_db,
@@ -241,24 +251,8 @@ def _parse_audio(cursor: Cursor, coding: int, flags: int) -> AudioHeader:
     )
 
 
-def _parse_image(cursor: Cursor, coding: int, flags: int) -> ImageHeader:
-    _check_flags(flags, 0)
-    height, width, stride, frames = cursor.unpack(_IMAGE, "fixed fields")
-    common = _common_fields(cursor, coding)
-    cursor.end()
-    return ImageHeader(frames_per_packet=frames, height=height, width=width, stride=stride, **common)
-
-
-def _common_fields(cursor: Cursor, coding: int) -> dict[str, Any]:
-    """Model and levels, which all media have one behind the other."""
-    return {
-        "coding": coding,
-        "fingerprint": cursor.take(FINGERPRINT_BYTES, "fingerprint"),
-        "model": cursor.text("model name"),
-        "codebook_sizes": cursor.levels(),
-    }
-
-
-def _check_flags(flags: int, known: int) -> None:
-    if flags & ~known:
-        raise BadCodesError(f"header: unknown flags {flags:#04x}; the file needs a newer audiovq: update it")
+def _parse_image(opened: OpenHeader) -> ImageHeader:
+    if opened.flags:
+        raise BadCodesError(f"header: unknown flags {opened.flags:#04x}; the file needs a newer audiovq: update it")
+    height, width, stride, frames = (opened.cursor.varint(what) for what in ("height", "width", "stride", "frames"))
+    return ImageHeader(frames_per_packet=frames, height=height, width=width, stride=stride, **opened.common_fields())

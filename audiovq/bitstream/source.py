@@ -35,10 +35,13 @@ class ByteSource:
         seekable = getattr(self._file, "seekable", None)
         self.seekable = bool(seekable is not None and seekable())
         self._base = self._file.tell() if self.seekable else 0
+        self._ahead = b""  # put back by `unread`
 
     def read(self, count: int) -> bytes:
         """`count` bytes, fewer only where the source ends."""
-        parts: list[bytes] = []
+        parts = [self._ahead[:count]]
+        self._ahead = self._ahead[count:]
+        count -= len(parts[0])
         while count > 0:
             part = self._file.read(count)
             if part is None:
@@ -49,8 +52,13 @@ class ByteSource:
             count -= len(part)
         return b"".join(parts)
 
+    def unread(self, data: bytes) -> None:
+        """Puts back what was read last: the next `read` gives it again, from a pipe too."""
+        self._ahead = data + self._ahead
+
     def seek(self, position: int) -> None:
         """Goes to `position` bytes after the start; only where `seekable`."""
+        self._ahead = b""
         self._file.seek(self._base + position)
 
     def size(self) -> int | None:

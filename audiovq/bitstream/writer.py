@@ -12,9 +12,10 @@ from typing import IO
 
 import numpy as np
 
+from audiovq.bitstream.coder import Coding, PacketCoder
 from audiovq.bitstream.header import Header, crc_of
 from audiovq.bitstream.media import AudioHeader
-from audiovq.bitstream.packet import encode_end, encode_packet
+from audiovq.bitstream.packet import Packets
 from audiovq.data.files import open_output, write_all
 from audiovq.errors import BadCodesError
 
@@ -29,18 +30,27 @@ class CodesWriter:
     Args:
         fileobj: binary, writable; need not be seekable.
         header: with `num_samples=None` for a stream, whose length `close` then takes.
+        coder: that the header names, unless it says packed bits.
+
+    Raises:
+        BadCodesError: no coder, or another one than the header's.
     """
 
-    def __init__(self, fileobj: IO[bytes], header: Header) -> None:
+    def __init__(self, fileobj: IO[bytes], header: Header, coder: PacketCoder | None = None) -> None:
+        if header.coding != Coding.PACKED:
+            if coder is None:
+                raise BadCodesError(f"no coder was given for codes that the header says are in {header.coding.name}")
+            header.check_coder(coder, "<codes>")
         self.header = header
         self.num_frames = 0  # taken so far
         self.num_bytes = 0  # written so far
         self._file = fileobj
-        self._packets = 0
+        self._coder = coder
+        self._written = 0  # packets
         self._pending = np.zeros((header.channels, header.num_quantizers, 0), np.int64)
         self._closed = False
         data = header.to_bytes()
-        self._header_crc = crc_of(data)
+        self._packets = Packets(header, crc_of(data))
         self._write(data)
 
     def write(self, codes: np.ndarray) -> None:
@@ -84,7 +94,7 @@ class CodesWriter:
         if self._pending.shape[2]:
             self._write_packet(self._pending)
         if num_samples is not None:
-            self._write(encode_end(self._header_crc, self._packets, num_samples))
+            self._write(self._packets.write_end(self._written, num_samples))
 
     def __enter__(self) -> CodesWriter:
         return self
@@ -122,8 +132,8 @@ class CodesWriter:
         return f"{num_samples} samples" if num_samples is not None else self.header.length
 
     def _write_packet(self, codes: np.ndarray) -> None:
-        self._write(encode_packet(self.header, self._header_crc, self._packets, codes))
-        self._packets += 1
+        self._write(self._packets.write(self._written, codes, self._coder))
+        self._written += 1
 
     def _write(self, data: bytes) -> None:
         write_all(self._file, data)
@@ -131,7 +141,12 @@ class CodesWriter:
 
 
 def write_codes(
-    target: str | os.PathLike[str] | IO[bytes], header: Header, codes: np.ndarray, *, force: bool = False
+    target: str | os.PathLike[str] | IO[bytes],
+    header: Header,
+    codes: np.ndarray,
+    coder: PacketCoder | None = None,
+    *,
+    force: bool = False,
 ) -> int:
     """Writes a whole `.codes` file from codes, integers [C, Q, F], and returns its bytes.
 
@@ -139,6 +154,7 @@ def write_codes(
         target: path, written under a temporary name and renamed; or a binary file object.
         header: with `num_samples` given.
         codes: all frames.
+        coder: as of `CodesWriter`.
         force: overwrite an existing path.
 
     Raises:
@@ -146,7 +162,7 @@ def write_codes(
         OutputError: the path exists, or its folder is not writable.
     """
     step = _PACKETS * header.frames_per_packet
-    with open_output(target, force=force) as file, CodesWriter(file, header) as writer:
+    with open_output(target, force=force) as file, CodesWriter(file, header, coder) as writer:
         for start in range(0, max(1, codes.shape[-1]), step):  # not one copy of all
             writer.write(codes[..., start : start + step])
     return writer.num_bytes

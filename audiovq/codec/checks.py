@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.audio import AudioVQVAE, SourceDecoder
-from audiovq.bitstream import AudioHeader
+from audiovq.bitstream import MAX_PACKET_SECONDS, PACKET_SECONDS, AudioHeader, Coding, PacketCoder
 from audiovq.data.audio import level_remark
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
 
@@ -77,6 +78,31 @@ def levels_for(model: AudioVQVAE, bitrates: list[float], bitrate: float | None, 
     if not fewest <= num_quantizers <= model.num_quantizers:
         raise ConfigError(f"num_quantizers {num_quantizers}; {model.name} takes {fewest} to {model.num_quantizers}")
     return num_quantizers
+
+
+def checked_coding(coders: Mapping[Coding, PacketCoder], coding: str | None, name: str) -> PacketCoder | None:
+    """The coder of a coding by its name, None for packed bits, the default.
+
+    Raises ConfigError for an unknown name, BadModelError if the model `name` has no such coder.
+    """
+    if coding is None or coding == "packed":
+        return None
+    if coding not in ("tables", "learned"):
+        raise ConfigError(f"coding {coding!r}; give packed, tables or learned")
+    coder = coders.get(Coding[coding.upper()])
+    if coder is None:
+        known = ", ".join(["packed", *(found.name.lower() for found in coders)])
+        raise BadModelError(f"{name}: has no coder of kind {coding}; its codes can be written as {known}")
+    return coder
+
+
+def checked_packet_seconds(seconds: float | None) -> float:
+    """Seconds of a packet, by default a file's; ConfigError for what no packet has."""
+    if seconds is None:
+        return PACKET_SECONDS
+    if not 0 < seconds <= MAX_PACKET_SECONDS:
+        raise ConfigError(f"packets of {seconds:g} s; give more than 0, at most {MAX_PACKET_SECONDS}")
+    return seconds
 
 
 def check_header(model: AudioVQVAE, header: AudioHeader, source: str) -> None:

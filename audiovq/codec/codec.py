@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -19,11 +19,27 @@ from torch import Tensor
 
 from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_sampler import WaveNetSampler
-from audiovq.bitstream import AudioHeader, second_of_frames, write_codes
+from audiovq.bitstream import (
+    FINGERPRINT_BYTES,
+    AudioHeader,
+    Coding,
+    PacketCoder,
+    audio_packet_frames,
+    write_codes,
+)
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import sample_blocks
 from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
-from audiovq.codec.checks import check_header, check_pitch_shift, checked_rate, checked_waveform, levels_for, voice_of
+from audiovq.codec.checks import (
+    check_header,
+    check_pitch_shift,
+    checked_coding,
+    checked_packet_seconds,
+    checked_rate,
+    checked_waveform,
+    levels_for,
+    voice_of,
+)
 from audiovq.codec.loading import (
     as_released,
     check_fingerprint,
@@ -48,6 +64,7 @@ class Codec:
         model: an `AudioVQVAE`; it is put into eval mode.
         name: what `.codes` files will call the model: a bundled name, a hub id, or the name of its folder.
         fingerprint: SHA-256 of what gives its codes their meaning (`codes_fingerprint`), by which they are known again.
+        coders: the entropy coders of its codes.
 
     Attributes:
         block_seconds: sound that encoder and feed-forward decoders see at once, besides context.
@@ -55,10 +72,13 @@ class Codec:
     One codec may encode and decode in several threads at once.
     """
 
-    def __init__(self, model: AudioVQVAE, name: str, fingerprint: bytes) -> None:
+    def __init__(
+        self, model: AudioVQVAE, name: str, fingerprint: bytes, coders: Mapping[Coding, PacketCoder] | None = None
+    ) -> None:
         self.model = model.eval()
         self.name = model.name = name
         self.fingerprint = fingerprint
+        self.coders: Mapping[Coding, PacketCoder] = coders or {}
         self.block_seconds = BLOCK_SECONDS
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self._samplers: dict[tuple[str, str | None], WaveNetSampler | None] = {}
@@ -152,28 +172,38 @@ class Codec:
 
     def header(
         self,
-        num_samples: int,
+        num_samples: int | None,
         levels: int,
         *,
         sample_rate: int | None = None,
         channels: int = 1,
         gain_db: float | None = None,
         speaker: str | None = None,
+        coding: str | None = None,
+        packet_seconds: float | None = None,
     ) -> AudioHeader:
-        """The header of a recording: so many samples per channel at `sample_rate`, by default the model's own."""
-        return AudioHeader(
+        """The header of a recording: so many samples per channel at `sample_rate`, by default the model's own.
+
+        num_samples is None for a stream. The other options are those of `encode`, as are the errors.
+        """
+        coder = checked_coding(self.coders, coding, self.name)
+        shape: dict[str, Any] = {
+            "model_sample_rate": self.sample_rate,
+            "hop_length": self.hop_length,
+            "codebook_sizes": tuple(self.model.codebook_sizes[:levels]),
+            "channels": channels,
+        }
+        header = AudioHeader(
             model=self.name,
-            fingerprint=self.fingerprint[:8],
+            fingerprint=self.fingerprint[:FINGERPRINT_BYTES],
             sample_rate=sample_rate or self.sample_rate,
-            channels=channels,
             num_samples=num_samples,
-            model_sample_rate=self.sample_rate,
-            hop_length=self.hop_length,
-            frames_per_packet=second_of_frames(self.sample_rate, self.hop_length),
-            codebook_sizes=tuple(self.model.codebook_sizes[:levels]),
+            frames_per_packet=audio_packet_frames(checked_packet_seconds(packet_seconds), **shape),
             gain_db=gain_db,
             speaker=speaker,
+            **shape,
         )
+        return header if coder is None else header.coded_by(coder)
 
     def check(
         self,
@@ -182,10 +212,14 @@ class Codec:
         num_quantizers: int | None = None,
         normalize: bool = False,
         speaker: str | None = None,
+        coding: str | None = None,
+        packet_seconds: float | None = None,
     ) -> int:
         """The levels that these options of `encode` ask for; the errors of `encode` for those that can't be had."""
         if speaker is not None:
             self.model.speaker_index(speaker)
+        checked_coding(self.coders, coding, self.name)
+        checked_packet_seconds(packet_seconds)
         return levels_for(self.model, self.bitrates, bitrate, num_quantizers)
 
     # Arrays.
@@ -200,6 +234,8 @@ class Codec:
         num_quantizers: int | None = None,
         normalize: bool = False,
         speaker: str | None = None,
+        coding: str | None = None,
+        packet_seconds: float | None = None,
         name: str = "waveform",
         progress: Progress | None = None,
     ) -> EncodedAudio:
@@ -213,13 +249,15 @@ class Codec:
             normalize: bring the loudness to -23 LUFS before coding; `decode` undoes it. The gain looks at the whole
                 sound, so without it (the default) codes depend on no later sound than the model's lookahead.
             speaker: name of the model's speaker who is heard, the default voice of `decode`.
+            coding: how files hold the codes: packed (the default), tables or learned, the model's entropy coders.
+            packet_seconds: of a file's packets, at most 5: what damage costs, and what a stream waits for.
             name: what messages call the sound.
             progress: called with the frames done and their total after every block.
 
         Raises:
             BadAudioError: an array that is not such a waveform, or holds NaN or infinity.
-            ConfigError: a bitrate or number of levels that the model does not have.
-            BadModelError: an unknown speaker.
+            ConfigError: a bitrate or number of levels that the model does not have, or such packet_seconds.
+            BadModelError: an unknown speaker, or a coding for which the model has no coder.
         """
         samples = checked_waveform(waveform, name)
         sample_rate = checked_rate(sample_rate)
@@ -237,6 +275,8 @@ class Codec:
             channels=samples.shape[0],
             gain_db=gain_db,
             speaker=speaker,
+            coding=coding,
+            packet_seconds=packet_seconds,
         )
         if header.gain_db is not None:  # as the header keeps it
             pieces = [sound * factor(header.gain_db)]
@@ -351,8 +391,13 @@ class Codec:
         """The bytes of a `.codes` file; `options` and errors as of `encode`."""
         encoded = self.encode(waveform, sample_rate, **options)
         memory = io.BytesIO()
-        write_codes(memory, encoded.header, encoded.codes)
+        self.write(memory, encoded)
         return memory.getvalue()
+
+    def write(self, target: str | os.PathLike[str] | IO[bytes], encoded: EncodedAudio, *, force: bool = False) -> int:
+        """Codes as a `.codes` file in the coding that their header says; its bytes, and errors as of `write_codes`."""
+        coder = self.coders.get(encoded.header.coding)
+        return write_codes(target, encoded.header, encoded.codes, coder, force=force)
 
     def decompress(self, data: bytes, *, conceal: bool = False, **options: Any) -> tuple[Waveform, int]:
         """Waveform `[C, T]` and sample rate from the bytes of a `.codes` file; `options` and errors as of `decode`."""
@@ -363,6 +408,7 @@ class Codec:
         self, frames: FrameSource, speaker: str | None, start: float, duration: float | None, allow_mismatch: bool
     ) -> Part:
         """What is to be decoded, checked against the model."""
+        frames.coders = self.coders
         check_header(self.model, frames.header, frames.name)
         if not allow_mismatch:
             check_fingerprint(frames.header, frames.name, self.name, self.fingerprint)

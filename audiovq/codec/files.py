@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from audiovq.bitstream import write_codes
 from audiovq.codec.codec import Codec
 from audiovq.codec.source import FrameSource
 from audiovq.data.audio import CONTAINERS, check_writable, read_audio, write_audio
@@ -59,7 +58,7 @@ def encode_file(
     with open_output(target, force=force, source=source) as file:  # before the work: that it can be written is known
         waveform, rate = read_audio(source, allow_short=allow_short)
         encoded = codec.encode(waveform, rate, name=name_of(source), **options)
-        num_bytes = write_codes(file, encoded.header, encoded.codes)
+        num_bytes = codec.write(file, encoded)
     return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 
 

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from audiovq import modelfolder
-from audiovq.bitstream import Header
+from audiovq.bitstream import FINGERPRINT_BYTES, Header
 from audiovq.errors import BadModelError, ConfigError, ModelMismatchError
 
 P = ParamSpec("P")
@@ -83,8 +83,8 @@ def check_trained(model: torch.nn.Module, name: object) -> None:
 
 def check_fingerprint(header: Header, source: str, name: str, fingerprint: bytes) -> None:
     """ModelMismatchError unless the codes are those of this model."""
-    if header.fingerprint != fingerprint[:8]:
+    if header.fingerprint != fingerprint[:FINGERPRINT_BYTES]:
         raise ModelMismatchError(
             f"{source}: made by model {header.model} {header.fingerprint.hex()}, but this is {name}"
-            f" {fingerprint[:8].hex()}; get the right model, or use --allow-mismatch to try this one"
+            f" {fingerprint[:FINGERPRINT_BYTES].hex()}; get the right model, or use --allow-mismatch to try this one"
         )

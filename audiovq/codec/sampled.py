@@ -27,7 +27,7 @@ def recording_of(
     Args:
         codec: that decodes it.
         codes: `[Q, F]`, any number of the codec's first levels.
-        fingerprint: 8 bytes, of the codec whose codes they are like; by default this one. `Codec.decode` checks it.
+        fingerprint: 6 bytes, of the codec whose codes they are like; by default this one. `Codec.decode` checks it.
         speaker: whose voice the header names.
     """
     header = codec.header(codes.shape[1] * codec.hop_length, len(codes), speaker=speaker)

@@ -6,13 +6,14 @@ import contextlib
 import io
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.bitstream import AudioHeader, CodesReader, as_audio
+from audiovq.bitstream import AudioHeader, CodesReader, Coding, PacketCoder, as_audio
 from audiovq.errors import BadCodesError
 
 _MOST_DAMAGED = 64  # packets in a row, of a pipe
@@ -36,6 +37,7 @@ class FrameSource:
 
     Attributes:
         name: for messages.
+        coders: of entropy-coded files, to be set before codes are read.
         header: of the recording.
         num_samples: per channel, at the header's rate.
 
@@ -47,6 +49,7 @@ class FrameSource:
         self._codes: NDArray[np.int64] = np.zeros((0, 0, 0), np.int64)
         self._reader: CodesReader | None = None
         self._closed = False
+        self.coders: Mapping[Coding, PacketCoder] = {}
         num_samples: int | None
         if isinstance(source, EncodedAudio):
             self.name, self.header, self._codes = "<codes>", source.header, source.codes
@@ -57,7 +60,9 @@ class FrameSource:
             self.name = str(source if isinstance(source, str | os.PathLike) else getattr(source, "name", "<stream>"))
             if not isinstance(source, str | os.PathLike) and not source.seekable():
                 source = _copied(source, self.name)
-            self._reader = CodesReader(source, on_damage="conceal" if conceal else "raise")
+            self._reader = CodesReader(
+                source, lambda header: self.coders.get(header.coding), on_damage="conceal" if conceal else "raise"
+            )
             self.header = as_audio(self._reader.header, self.name)
             if self._reader.num_samples is None:
                 self._reader.verify()  # says what is wrong with the end of the stream
@@ -99,8 +104,8 @@ def _copied(pipe: BinaryIO, name: str) -> BinaryIO:
     damaged_in_a_row = 0
     reader = CodesReader(copy, on_damage="conceal")  # type: ignore[arg-type]
     with contextlib.suppress(BadCodesError):  # whoever reads the copy hears of it
-        for codes in reader.packets():
-            damaged_in_a_row = damaged_in_a_row + 1 if (codes < 0).all() else 0
+        for whole in reader.checks():
+            damaged_in_a_row = 0 if whole else damaged_in_a_row + 1
             if damaged_in_a_row > _MOST_DAMAGED:
                 break
     copy.kept.seek(0)

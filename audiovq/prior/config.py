@@ -18,7 +18,7 @@ class CodeSpec(Config):
         layout: "sequence": items are `[Q, F]`; "grid": `[Q, H, W]`, in raster order.
         frame_rate: frames per second, Hz, of a sequence; None where it is not known.
         model: name of the codec that made the codes; None where it is not known.
-        fingerprint: hexadecimal of its first 8 bytes, as in `.codes` files; None where it is not known.
+        fingerprint: hexadecimal of its first 6 bytes, as in `.codes` files; None where it is not known.
         labels: names of the speakers or classes that the prior is conditioned on; empty for none.
     """
 

@@ -37,11 +37,12 @@ Make = Callable[..., Any]
     frames=st.integers(0, 30),
     frames_per_packet=st.integers(1, 12),
     stream=st.booleans(),
+    coded=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_codes_read_equal_codes_written_in_any_pieces(
-    sizes: tuple[int, ...], channels: int, frames: int, frames_per_packet: int, stream: bool, seed: int,
-    make_header: Make, random_codes: Make, encode: Make, pipe: Make,
+    sizes: tuple[int, ...], channels: int, frames: int, frames_per_packet: int, stream: bool, coded: bool, seed: int,
+    make_header: Make, random_codes: Make, encode: Make, pipe: Make, gamma_coder: Make,
 ) -> None:  # fmt: skip
     samples = max(0, frames * 320 - 5)
     header = make_header(
@@ -50,11 +51,13 @@ def test_codes_read_equal_codes_written_in_any_pieces(
         num_samples=None if stream else samples,
         frames_per_packet=frames_per_packet,
     )
+    coder = gamma_coder(sizes) if coded else None
+    header = header if coder is None else header.coded_by(coder)
     codes = random_codes(header, frames, seed)
-    data = encode(header, codes, samples if stream else None)
+    data = encode(header, codes, samples if stream else None, coder)
 
     file = io.BytesIO()
-    writer = CodesWriter(file, header)
+    writer = CodesWriter(file, header, coder)
     cuts = sorted(np.random.default_rng(seed).integers(0, frames + 1, 3))
     for piece in np.split(codes, cuts, axis=2):
         writer.write(piece)
@@ -62,33 +65,39 @@ def test_codes_read_equal_codes_written_in_any_pieces(
     assert file.getvalue() == data
 
     for source in (io.BytesIO(data), pipe(data)):
-        reader = CodesReader(source)
+        reader = CodesReader(source, coder)
         assert reader.header == header
         np.testing.assert_array_equal(reader.read(), codes)
         assert reader.num_samples == samples
         assert reader.num_frames == frames
-    packets = list(CodesReader(pipe(data)).packets())
+    packets = list(CodesReader(pipe(data), coder).packets())
     assert [packet.shape[2] for packet in packets[:-1]] == [frames_per_packet] * (len(packets) - 1)
     assert sum(packet.shape[2] for packet in packets) == frames
 
 
 @settings(deadline=None, derandomize=True)  # the same examples in every run, however busy the machine
-@given(start=st.integers(0, 22), length=st.integers(0, 22), stream=st.booleans())
+@given(start=st.integers(0, 22), length=st.integers(0, 22), stream=st.booleans(), coded=st.booleans())
 def test_seeking_equals_the_slice_of_the_whole(
-    start: int, length: int, stream: bool, make_header: Make, random_codes: Make, encode: Make, pipe: Make
-) -> None:
-    codes = random_codes(make_header())
-    samples = make_header().num_samples
-    data = encode(make_header(num_samples=None), codes, samples) if stream else encode(make_header(), codes)
-    seekable = CodesReader(io.BytesIO(data))
+    start: int, length: int, stream: bool, coded: bool,
+    make_header: Make, random_codes: Make, encode: Make, pipe: Make, gamma_coder: Make,
+) -> None:  # fmt: skip
+    samples, coder = make_header().num_samples, gamma_coder() if coded else None
+    header = make_header(num_samples=None) if stream else make_header()
+    header = header.coded_by(coder) if coded else header
+    codes = random_codes(header, 18)
+    data = encode(header, codes, samples if stream else None, coder)
+    seekable = CodesReader(io.BytesIO(data), coder)
     np.testing.assert_array_equal(seekable.read(start, start + length), codes[:, :, start : start + length])
     np.testing.assert_array_equal(seekable.read(start), codes[:, :, start:])  # and back again
     np.testing.assert_array_equal(
-        CodesReader(pipe(data)).read(start, start + length), codes[:, :, start : start + length]
+        CodesReader(pipe(data), coder).read(start, start + length), codes[:, :, start : start + length]
     )
 
 
-def test_seeking_reads_only_the_packets_it_needs(make_header: Make, random_codes: Make, encode: Make) -> None:
+@pytest.mark.parametrize("coded", [False, True])
+def test_seeking_reads_only_the_packets_it_needs(
+    coded: bool, make_header: Make, random_codes: Make, encode: Make, gamma_coder: Make
+) -> None:
     class Counting(io.BytesIO):
         taken = 0
 
@@ -98,11 +107,17 @@ def test_seeking_reads_only_the_packets_it_needs(make_header: Make, random_codes
             return data
 
     header = make_header(num_samples=320 * 4000, speaker="s")
+    coder = gamma_coder() if coded else None
+    header = header.coded_by(coder) if coded else header
     codes = random_codes(header)
-    file = Counting(encode(header, codes))
-    reader = CodesReader(file)
+    file = Counting(encode(header, codes, None, coder))
+    reader = CodesReader(file, coder)
     np.testing.assert_array_equal(reader.read(3001, 3003), codes[:, :, 3001:3003])
-    assert file.taken == len(header.to_bytes()) + 5 + header.payload_bytes(4)
+    head = len(header.to_bytes())
+    if coded:  # and the lengths of the 750 packets before, a byte each
+        assert head + 750 + 3 < file.taken < head + 751 + 3 + header.payload_bytes(4)
+    else:
+        assert file.taken == head + 3 + header.payload_bytes(4)
 
 
 def test_reading_starts_where_the_file_object_stands(make_header: Make, random_codes: Make, encode: Make) -> None:
@@ -278,3 +293,65 @@ def test_a_file_of_the_other_kind_is_told_from_ones_own(make_header: Make, make_
         as_image(make_header(), "a.codes")
     with pytest.raises(BadCodesError, match=r"^a\.codes: holds the codes of an image.*`audiovq image decode`"):
         as_audio(make_image_header(), "a.codes")
+
+
+def test_frames_that_a_coder_makes_no_shorter_are_packed(
+    make_header: Make, random_codes: Make, encode: Make, gamma_coder: Make
+) -> None:
+    header = make_header().coded_by(gamma_coder())
+    packed = random_codes(make_header())
+    codes = packed.copy()
+    codes[..., 4:8] = 0
+    data = encode(header, codes, None, gamma_coder())
+    sizes = [header.payload_bytes(frames) for frames in (4, 4, 4, 4, 2)]
+    sizes[1] = (24 + 1 + 7) // 8  # a bit a code, and one at the end
+    assert len(data) == len(header.to_bytes()) + sum(1 + 3 + size for size in sizes)
+    np.testing.assert_array_equal(read_codes(io.BytesIO(data), gamma_coder())[1], codes)
+
+
+def test_a_coded_payload_has_at_least_a_sixteenth_of_the_packed_one(
+    make_header: Make, encode: Make, gamma_coder: Make
+) -> None:
+    coder = gamma_coder((2**24,))
+    header = make_header(channels=1, codebook_sizes=(2**24,), frames_per_packet=200, num_samples=200 * 320)
+    header = header.coded_by(coder)
+    codes = np.zeros((1, 1, 200), np.int64)
+    data = encode(header, codes, None, coder)
+    assert len(coder.encode(codes)) == 26
+    assert len(data) == len(header.to_bytes()) + 1 + 3 + -(-600 // 16)
+    np.testing.assert_array_equal(read_codes(io.BytesIO(data), coder)[1], codes)
+
+
+def test_without_its_coder_a_file_is_described_and_verified_but_not_read(
+    make_header: Make, random_codes: Make, encode: Make, gamma_coder: Make
+) -> None:
+    header = make_header().coded_by(gamma_coder())
+    data = encode(header, random_codes(header), None, gamma_coder())
+    reader = CodesReader(io.BytesIO(data))
+    assert reader.describe()["coding"] == "tables"
+    assert reader.describe()["coder"] == "c0de0001"
+    assert reader.verify() == []
+    reader.check_reach(18)
+    for read in (reader.read, lambda: next(reader.packets())):
+        with pytest.raises(BadCodesError, match=r"<stream>: entropy-coded with tables c0de0001.*--model"):
+            read()
+    asked = []
+    reader = CodesReader(io.BytesIO(data), lambda header: asked.append(header) or gamma_coder())
+    assert reader.read().shape == (2, 3, 18)
+    assert asked == [header]
+    with pytest.raises(BadCodesError, match="no coder was given"):
+        CodesWriter(io.BytesIO(), header)
+
+
+def test_another_coder_than_the_files_is_refused(
+    make_header: Make, random_codes: Make, encode: Make, gamma_coder: Make
+) -> None:
+    header = make_header().coded_by(gamma_coder())
+    data = encode(header, random_codes(header), None, gamma_coder())
+    other = gamma_coder()
+    other.fingerprint = bytes(4)
+    for work in (CodesReader(io.BytesIO(data), other).read, lambda: CodesWriter(io.BytesIO(), header, other)):
+        with pytest.raises(BadCodesError, match="tables c0de0001, but the model at hand has tables 00000000"):
+            work()
+    with pytest.raises(BadCodesError, match="its coder is of levels of 8, the file has"):
+        CodesReader(io.BytesIO(data), gamma_coder((8,))).read()

@@ -15,7 +15,7 @@ from audiovq.prior import CodeSpec
 from audiovq.prior.collection import read_collection
 
 
-def write(path: Path, codes: np.ndarray, fingerprint: bytes = bytes(8), speaker: str | None = None) -> Path:
+def write(path: Path, codes: np.ndarray, fingerprint: bytes = bytes(6), speaker: str | None = None) -> Path:
     """codes: `[C, Q, F]`, two levels of 16 and 8."""
     header = AudioHeader(
         model="tiny",
@@ -46,7 +46,7 @@ def test_files_and_folders_become_items_with_a_spec(tmp_path):
     assert [item.name for item in found.items] == ["deep/two#0", "deep/two#1", "one", "three"]
     assert [item.label for item in found.items] == [None, None, "anna", None]
     assert (found.items[3].codes == codes(seed=3)[0]).all()
-    assert found.spec == CodeSpec(codebook_sizes=[16, 8], frame_rate=50.0, model="tiny", fingerprint="00" * 8)
+    assert found.spec == CodeSpec(codebook_sizes=[16, 8], frame_rate=50.0, model="tiny", fingerprint="00" * 6)
 
 
 def test_the_first_levels_can_be_taken(tmp_path):
@@ -97,13 +97,13 @@ def test_kaldi_archives_hold_frames_by_levels(tmp_path, dtype):
 def test_archives_of_ours_say_whose_codes_they_hold(tmp_path):
     kaldiio = pytest.importorskip("kaldiio", reason="the kaldi extra is not installed")
     kaldiio.save_ark(str(tmp_path / "x.ark"), {"utt1": codes()[0].T.astype(np.float32)}, scp=str(tmp_path / "x.scp"))
-    facts = {"format": "audiovq-codes-archive", "version": 1, "model": "tiny", "fingerprint": "00" * 8}
+    facts = {"format": "audiovq-codes-archive", "version": 1, "model": "tiny", "fingerprint": "00" * 6}
     facts |= {"codebook_sizes": [16, 8], "model_sample_rate": 16000, "hop_length": 320}
     own = {"sample_rate": 16000, "num_samples": 20 * 320, "speaker": "anna"}
     (tmp_path / "x.ark.json").write_text(json.dumps(facts | {"utterances": {"utt1": own}}))
     for source in (f"ark:{tmp_path}/x.ark", f"scp:{tmp_path}/x.scp"):
         found = read_collection([source])
-        assert found.spec == CodeSpec(codebook_sizes=[16, 8], frame_rate=50.0, model="tiny", fingerprint="00" * 8)
+        assert found.spec == CodeSpec(codebook_sizes=[16, 8], frame_rate=50.0, model="tiny", fingerprint="00" * 6)
         assert found.items[0].label == "anna"
     other = found.spec.model_copy(update={"fingerprint": "11" * 8})
     with pytest.raises(ModelMismatchError):
@@ -135,7 +135,7 @@ def test_nothing_there_is_refused(tmp_path):
         read_collection([str(tmp_path / "none.codes")])
 
 
-def write_image(path: Path, grid: np.ndarray, stride: int = 4, fingerprint: bytes = bytes(8)) -> None:
+def write_image(path: Path, grid: np.ndarray, stride: int = 4, fingerprint: bytes = bytes(6)) -> None:
     """grid: `[Q, H, W]`, two levels of 16 and 8."""
     levels, height, width = grid.shape
     header = ImageHeader(model="tiny", fingerprint=fingerprint, height=height * stride - 1, width=width * stride,
@@ -148,7 +148,7 @@ def test_images_are_grids_of_any_size(tmp_path):
     write_image(tmp_path / "cat" / "one.codes", np.arange(12).reshape(2, 2, 3) % 8)
     write_image(tmp_path / "two.codes", codes(1, 20)[0].reshape(2, 4, 5))
     found = read_collection([str(tmp_path)])
-    assert found.spec == CodeSpec(codebook_sizes=[16, 8], layout="grid", model="tiny", fingerprint="00" * 8)
+    assert found.spec == CodeSpec(codebook_sizes=[16, 8], layout="grid", model="tiny", fingerprint="00" * 6)
     assert [(item.name, item.codes.shape) for item in found.items] == [("cat/one", (2, 2, 3)), ("two", (2, 4, 5))]
     assert (found.items[0].codes == np.arange(12).reshape(2, 2, 3) % 8).all()
     assert read_collection([str(tmp_path)], num_quantizers=1).items[0].codes.shape == (1, 2, 3)

@@ -47,7 +47,7 @@ def write_tiny_codes(folder, seed):
     """Ten files of 40 frames, K = 8 at 50 Hz."""
     from audiovq.bitstream import AudioHeader, write_codes
 
-    header = AudioHeader(model="tiny", fingerprint=bytes(8), sample_rate=16000, channels=1, num_samples=40 * 320,
+    header = AudioHeader(model="tiny", fingerprint=bytes(6), sample_rate=16000, channels=1, num_samples=40 * 320,
                     model_sample_rate=16000, hop_length=320, frames_per_packet=50, codebook_sizes=(8,))  # fmt: skip
     folder.mkdir()
     for i in range(10):

@@ -34,6 +34,7 @@ def codes_options(command: F) -> F:
 
 def given_spec(codec: str | None, sizes: str | None, frame_rate: float | None, layout: str) -> CodeSpec | None:
     """What the options say about arrays; None if they say nothing."""
+    from audiovq.bitstream import FINGERPRINT_BYTES
     from audiovq.prior import CodeSpec
 
     if codec is not None and sizes is not None:
@@ -48,7 +49,7 @@ def given_spec(codec: str | None, sizes: str | None, frame_rate: float | None, l
             layout="grid" if isinstance(coder, ImageCodec) else "sequence",
             frame_rate=None if isinstance(coder, ImageCodec) else coder.frame_rate,
             model=name_for_files(codec),
-            fingerprint=coder.fingerprint[:8].hex(),
+            fingerprint=coder.fingerprint[:FINGERPRINT_BYTES].hex(),
         )
     if sizes is None:
         return None

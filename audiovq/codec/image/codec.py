@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiovq.bitstream import CodesReader, ImageHeader, as_image, packet_frames, write_codes
+from audiovq.bitstream import FINGERPRINT_BYTES, CodesReader, ImageHeader, as_image, image_packet_frames, write_codes
 from audiovq.codec.image.strips import STRIP_PIXELS, decode_strips, encode_strips
 from audiovq.codec.loading import (
     as_released,
@@ -114,11 +114,11 @@ class ImageCodec:
         sizes = self.codebook_sizes[:levels]
         return ImageHeader(
             model=self.name,
-            fingerprint=self.fingerprint[:8],
+            fingerprint=self.fingerprint[:FINGERPRINT_BYTES],
             height=height,
             width=width,
             stride=self.stride,
-            frames_per_packet=packet_frames(grid, sizes),
+            frames_per_packet=image_packet_frames(grid, sizes),
             codebook_sizes=sizes,
         )
 

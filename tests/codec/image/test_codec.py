@@ -229,7 +229,7 @@ def test_models_that_code_no_images_are_refused(tmp_path, changes, message):
 
 
 def test_sound_and_images_are_told_apart(codec, tmp_path):
-    header = AudioHeader(model="tiny", fingerprint=bytes(8), sample_rate=8, channels=1, num_samples=0,
+    header = AudioHeader(model="tiny", fingerprint=bytes(6), sample_rate=8, channels=1, num_samples=0,
                          model_sample_rate=8, hop_length=1, frames_per_packet=1, codebook_sizes=(8,))  # fmt: skip
     write_codes(tmp_path / "a.codes", header, np.zeros((1, 1, 0), int))
     with pytest.raises(BadCodesError, match=r"a\.codes: holds the codes of sound.*`audiovq decode`"):
