@@ -35,7 +35,7 @@ from audiovq.codec.loading import (
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.part import Part
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
-from audiovq.data.audio import resample, resampled_blocks
+from audiovq.data.resampling import resample, resampled_blocks
 from audiovq.modelfolder import StoredModel, read_model
 
 BLOCK_SECONDS = 20.0
@@ -224,7 +224,7 @@ class Codec:
         samples = checked_waveform(waveform, name)
         sample_rate = checked_rate(sample_rate)
         levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
-        pieces: Iterable[Waveform] = resampled_blocks(samples, sample_rate, self.sample_rate)
+        pieces: Iterable[Waveform] = resampled_blocks([samples], sample_rate, self.sample_rate, len(samples))
         gain_db = None
         if normalize:
             sound = resample(samples, sample_rate, self.sample_rate)

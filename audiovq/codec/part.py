@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audiovq.codec.loudness import factor
 from audiovq.codec.source import FrameSource
-from audiovq.data.audio import resample, resampling_range
+from audiovq.data.resampling import resample, resampling_range
 from audiovq.errors import ConfigError
 
 

@@ -1,4 +1,4 @@
-"""Audio files to float32 arrays and back, and resampling: soundfile reads and writes files, soxr resamples.
+"""Audio files to float32 arrays and back: soundfile reads and writes files.
 
 Arrays are `[C, T]` with full scale at 1; rates are in Hz.
 """
@@ -16,7 +16,6 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from audiovq.data.audio_reader import SAMPLE_BYTES, AudioSource, name_of, open_audio
@@ -46,9 +45,7 @@ LIMITS = {
 }
 _BLOCK = 1 << 16  # samples per channel written at once, far below the 2^21 that end the process
 _WAV_BYTES = 2**32 - 2**16  # that the sizes of a wav file can tell of
-_BLOCK_VALUES = 1 << 20  # samples of all channels resampled at once
-_MOST_AT_ONCE = 256  # times a rate; for more, soxr's blocks become hundreds of MB
-_REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
+_BLOCK_VALUES = 1 << 20  # samples of all channels looked at at once
 
 
 def read_audio(
@@ -141,74 +138,6 @@ def _write(target: bytes | BinaryIO, waveform: NDArray[np.float32], rate: int, c
             block = waveform[:, start : start + _BLOCK]
             # libsndfile scales floats by 32767 when writing and 1/32768 when reading; ours gives back the same bits
             file.write(to_int16(block).T if subtype == "PCM_16" else block.T)
-
-
-def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArray[np.float32]:
-    """`[C, T]` at `rate_in` Hz to `[C, ceil(T * rate_out / rate_in)]` at `rate_out` Hz (soxr HQ, no delay)."""
-    if rate_in <= 0 or rate_out <= 0:
-        raise ValueError(f"rates must be positive, got {rate_in} and {rate_out} Hz")
-    if rate_in == rate_out:
-        return waveform
-    channels, samples = waveform.shape
-    resampled = np.empty((channels, -(-samples * rate_out // rate_in)), np.float32)
-    place = 0
-    for block in resampled_blocks(waveform, rate_in, rate_out):
-        resampled[:, place : place + block.shape[1]] = block
-        place += block.shape[1]
-    return resampled
-
-
-def resampled_blocks(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> Iterator[NDArray[np.float32]]:
-    """`resample` piece by piece, `[C, n]` each: joined they are the same to the last bit, and no more is held at once.
-
-    A few samples at 1 Hz are hours at 16 kHz.
-    """
-    channels, samples = waveform.shape
-    if rate_in == rate_out:
-        yield waveform
-        return
-    left = -(-samples * rate_out // rate_in)
-    # soxr rounds the length; silence at the end makes it at least as long as wanted
-    end = samples + 2 + 2 * rate_in // rate_out
-    padded = np.zeros((end - samples, channels), np.float32)
-    blocks: Iterator[tuple[NDArray[np.float32], bool]] = iter([(waveform.T, False), (padded, True)])
-    while rate_out > _MOST_AT_ONCE * rate_in:
-        blocks = _stage(blocks, rate_in, _MOST_AT_ONCE * rate_in)
-        rate_in *= _MOST_AT_ONCE
-    for block, _ in _stage(blocks, rate_in, rate_out):
-        resampled = block[:left].T
-        left -= resampled.shape[1]
-        if resampled.shape[1]:
-            yield resampled
-    assert not left
-
-
-def _stage(
-    blocks: Iterator[tuple[NDArray[np.float32], bool]], rate_in: int, rate_out: int
-) -> Iterator[tuple[NDArray[np.float32], bool]]:
-    """Blocks `[T, C]` at another rate, and with each whether it is the last."""
-    stream = None
-    for block, last in blocks:
-        if stream is None:
-            stream = soxr.ResampleStream(rate_in, rate_out, block.shape[1], dtype="float32", quality="HQ")
-        step = max(1, _BLOCK_VALUES * min(rate_in, rate_out) // (block.shape[1] * rate_out))
-        for start in range(0, max(1, len(block)), step):
-            ended = last and start + step >= len(block)
-            yield stream.resample_chunk(np.ascontiguousarray(block[start : start + step]), last=ended), ended
-
-
-def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_samples: int) -> tuple[int, int]:
-    """The samples at `source_rate` from which `resample` makes samples start .. stop - 1 of `num_samples` at `rate`.
-
-    The first falls on a sample of both rates, so that a part is resampled in step with the whole.
-    """
-    if rate == source_rate:
-        return start, stop
-    step = source_rate // math.gcd(source_rate, rate)
-    reach = math.ceil(_REACH * max(1.0, source_rate / rate))
-    total = -(-num_samples * source_rate // rate)
-    first = max(0, start * source_rate // rate - reach) // step * step
-    return first, min(total, -(-stop * source_rate // rate) + reach)
 
 
 def level_remark(waveform: NDArray[np.float32]) -> str | None:

@@ -12,7 +12,8 @@ import torch
 
 from audiovq.codec import Codec, EncodedAudio, decode_file, encode_file
 from audiovq.codec.loudness import gain_to_target
-from audiovq.data.audio import read_audio, resample, write_audio
+from audiovq.data.audio import read_audio, write_audio
+from audiovq.data.resampling import resample
 from audiovq.errors import (
     BadAudioError,
     BadCodesError,

@@ -12,7 +12,6 @@ import pytest
 
 from audiovq.bitstream import write_codes
 from audiovq.codec import Codec, FrameSource
-from audiovq.data.audio import resample, resampled_blocks
 from audiovq.errors import AudioVQError, BadCodesError
 
 from .conftest import FAST, RATE, make_codec, sound
@@ -31,29 +30,6 @@ def peak_mb(call) -> float:
         return tracemalloc.get_traced_memory()[1] / 1e6
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.parametrize(("rate_in", "rate_out"), [(44100, 16000), (16000, 48000), (1, 16000), (768000, 16000), (9, 9)])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_resampled_blocks_joined_are_what_soxr_makes_of_the_whole(rate_in, rate_out, channels, monkeypatch):
-    import soxr
-
-    monkeypatch.setattr("audiovq.data.audio._BLOCK_VALUES", 5000)
-    waveform = np.random.default_rng(0).standard_normal((channels, min(30_000, 40 * rate_in))).astype(np.float32)
-    joined = np.concatenate(list(resampled_blocks(waveform, rate_in, rate_out)), axis=1)
-    if rate_out > 256 * rate_in:
-        waveform[:] = np.sin(np.arange(waveform.shape[1]))
-        joined = np.concatenate(list(resampled_blocks(waveform, rate_in, rate_out)), axis=1)
-        monkeypatch.setattr("audiovq.data.audio._MOST_AT_ONCE", 2**30)
-        in_one = resample(waveform, rate_in, rate_out)
-        assert (
-            np.abs(joined - in_one)[:, 8 * rate_out : -8 * rate_out].max() < 1e-3 * np.abs(in_one).max()
-        )  # in steps, so that blocks are small
-        return
-    padded = np.pad(waveform, ((0, 0), (0, 2 + 2 * rate_in // rate_out)))
-    whole = soxr.resample(padded.T, rate_in, rate_out, quality="HQ").T
-    np.testing.assert_array_equal(joined, whole[:, : -(-waveform.shape[1] * rate_out // rate_in)])
-    np.testing.assert_array_equal(resample(waveform, rate_in, rate_out), joined)
 
 
 def test_a_low_rate_takes_no_more_memory_than_its_codes(codec):
