@@ -61,8 +61,8 @@ def convert(
     encoding: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
     refuse_both_rates(encoding)
     from audiovq.codec import Codec, decode_file, encode_file
-    from audiovq.data.audio import check_writable
     from audiovq.data.audio_reader import open_audio
+    from audiovq.data.audio_writer import check_writable
 
     show_notices(not quiet)
     set_threads(threads)

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 from audiovq.bitstream import write_codes
 from audiovq.codec.codec import Codec
 from audiovq.codec.source import FrameSource
-from audiovq.data.audio import CONTAINERS, check_writable, read_audio, write_audio
+from audiovq.data.audio import read_audio, write_audio
 from audiovq.data.audio_reader import name_of
+from audiovq.data.audio_writer import CONTAINERS, check_writable
 from audiovq.data.files import check_target, open_output, write_all
 from audiovq.errors import OutputError
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -56,18 +55,23 @@ class AudioReader:
         channels: how many.
         num_samples: per channel, as the file says; None if it doesn't.
         place: samples read so far.
+        length_is_sure: whether reading to the end gives just so many, or raises.
     """
 
-    def __init__(self, sound: _Sequential, name: str, told: Extent | mpeg.Stream | None, allow_short: bool) -> None:
+    def __init__(
+        self, sound: _Sequential, name: str, told: Extent | mpeg.Stream | None, allow_short: bool, quiet: bool = False
+    ) -> None:
         self._sound = sound
         self._told = told
-        self._allow_short = allow_short
+        self._allow_short, self._quiet = allow_short, quiet
         self.name = name
         self.rate = int(sound.samplerate)
         self.channels = int(sound.channels)
         self.num_samples = sound.frames if sound.frames < _UNKNOWN else None
         self.place = 0
+        self.length_is_sure = self.num_samples is not None and not allow_short and sound.format != "MP3"
         self._ended = False
+        self._not_finite = 0
         if isinstance(told, Extent):
             self._check_extent(told)
         elif sound.format not in _CHECKED:
@@ -84,6 +88,11 @@ class AudioReader:
             return np.zeros((0, self.channels), np.float32)
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """The rest in blocks, float32 `[C, n]`, to the end and its checks."""
+        while not self._ended:
+            yield self._read_block(_BLOCK).T
+
     def go_to(self, place: int) -> None:
         """Stand before a later sample; where libsndfile's seeks can't be relied on, by reading up to there."""
         if self.num_samples is not None and self._sound.subtype in _SEEKABLE and self.place == 0:
@@ -95,8 +104,8 @@ class AudioReader:
     def count(self) -> int:
         """Samples per channel that are there. Where the size of the file does not tell, the rest is decoded."""
         if self.num_samples is None or self._sound.format not in _SIZED or self._sound.subtype not in SAMPLE_BYTES:
-            while not self._ended:
-                self._read_block(_BLOCK)
+            for _ in self.blocks():
+                pass
             return self.place
         return self.num_samples
 
@@ -118,6 +127,10 @@ class AudioReader:
             if read < num_samples:
                 self._end(read)
         self.place += read
+        bad = ~np.isfinite(block[:read])
+        if bad.any():
+            self._not_finite += int(bad.sum())
+            block[:read][bad] = 0.0
         return block[:read]
 
     def _end(self, read: int, said: str = "") -> None:
@@ -156,23 +169,39 @@ class AudioReader:
             raise BadAudioError(f"{self.name}: {what}; {mend}")
         self._warn(f"{what}; what can be read is taken")
 
+    def remark(self) -> None:
+        """Warn of samples that were no numbers; to be called once, at the end."""
+        if self._not_finite:
+            self._warn(f"{self._not_finite} samples are NaN or infinite; they are taken as 0")
+
     def _warn(self, what: str) -> None:
+        if self._quiet:
+            return
         warnings.warn(f"{self.name}: {what}", stacklevel=2)
 
 
 @contextmanager
-def open_audio(source: AudioSource, *, allow_short: bool = False) -> Iterator[AudioReader]:
+def open_audio(
+    source: AudioSource, *, allow_short: bool = False, name: str | None = None, quiet: bool = False
+) -> Iterator[AudioReader]:
     """Open a path (a FIFO too) or a binary file object, seekable or not, in any format that libsndfile knows.
 
-    allow_short: sound that is cut off, or not as long as its header says, gives a warning instead of an error.
+    Samples that are NaN or infinite, which a float file may hold, are read as 0, with a warning at the end.
+
+    Args:
+        allow_short: sound that is cut off, or not as long as its header says, gives a warning instead of an error.
+        name: for messages, instead of the source's own.
+        quiet: no warnings, for whoever opens it a second time.
 
     Raises BadAudioError if it can't be opened, and inside the block if it can't be read.
     """
-    name = name_of(source)
+    name = name or name_of(source)
     told: Extent | mpeg.Stream | None = None
     try:
         with ExitStack() as stack:
-            file, size = _file_of(source, stack)
+            file = stack.enter_context(seekable(source))
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             told = extent(file, size)
             if isinstance(told, Extent) and told.header is not None and allow_short:
                 sound = stack.enter_context(_open(_Spliced(told.header, file, told.begin, size), size))
@@ -187,7 +216,9 @@ def open_audio(source: AudioSource, *, allow_short: bool = False) -> Iterator[Au
                 again = file if known else _Spliced(found.header, file, found.sound, size)
                 with hold_remarks():
                     sound = stack.enter_context(_open(again, size))
-            yield AudioReader(sound, name, told, allow_short)
+            reader = AudioReader(sound, name, told, allow_short, quiet)
+            yield reader
+            reader.remark()
     except soundfile.LibsndfileError as error:
         if isinstance(told, Extent) and told.stated and told.there < told.stated:
             short = f"{told.there} of {told.stated} bytes of sound"
@@ -270,18 +301,16 @@ class _Spliced(io.RawIOBase):
         return len(data)
 
 
-def _file_of(source: AudioSource, stack: ExitStack) -> tuple[BinaryIO, int]:
-    """The source as a file that can seek, and its size."""
-    if isinstance(source, (str, Path)):
-        file: BinaryIO = stack.enter_context(open(source, "rb"))  # noqa: SIM115  (the stack closes it)
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file, os.fstat(file.fileno()).st_size
-        source = file
-    if not source.seekable():
-        source = spooled(source)
-    size = source.seek(0, os.SEEK_END)
-    source.seek(0)
-    return source, size
+@contextmanager
+def seekable(source: AudioSource) -> Iterator[BinaryIO]:
+    """The source as a file that can seek, and so be opened more than once: what a pipe gives is copied.
+
+    Raises OSError if it can't be opened, soundfile.LibsndfileError for a pipe of what is no sound.
+    """
+    with ExitStack() as stack:
+        if isinstance(source, (str, Path)):
+            source = stack.enter_context(open(source, "rb"))
+        yield source if source.seekable() else stack.enter_context(spooled(source))
 
 
 def name_of(file: object) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.audio import from_int16, read_audio, to_int16, write_audio
+from audiovq.data.audio import read_audio, write_audio
+from audiovq.data.pcm import from_int16, to_int16
 from audiovq.errors import BadAudioError, OutputError
 
 from .conftest import tone
