@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiovq.audio import AudioVQVAE
+from audiovq.audio import AudioVQVAE, FeedForwardDecoder, Place
 from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.bitstream import AudioHeader, second_of_frames, write_codes
 from audiovq.bitstream.packing import bit_width
-from audiovq.codec.autoregressive import sample_blocks
-from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
+from audiovq.codec.autoregressive import SamplingStream, sample_blocks
 from audiovq.codec.checks import check_header, check_pitch_shift, checked_rate, checked_waveform, levels_for, voice_of
+from audiovq.codec.code_streams import (
+    Codes,
+    CodesStream,
+    FeedForwardStream,
+    Progress,
+    SoundStream,
+    Waveform,
+)
 from audiovq.codec.loading import (
     as_released,
     check_fingerprint,
@@ -240,16 +248,22 @@ class Codec:
         )
         if header.gain_db is not None:  # as the header keeps it
             pieces = [sound * factor(header.gain_db)]
-        codes = encode_blocks(
-            self.model,
-            pieces,
-            (header.channels, -(-samples.shape[1] * self.sample_rate // sample_rate)),
-            levels,
-            block_frames=self._block_frames,
-            device=self.device,
-            progress=progress,
-        )
+        total = header.frames_for(samples.shape[1])
+        codes = np.empty((header.channels, levels, total), np.int64)
+        place = 0
+        for block in self._codes_of(pieces, header.channels, levels):
+            codes[:, :, place : place + block.shape[2]] = block
+            place += block.shape[2]
+            if progress is not None and block.shape[2]:
+                progress(place, total)
         return EncodedAudio(header, codes)
+
+    def _codes_of(self, pieces: Iterable[Waveform], channels: int, levels: int) -> Iterator[Codes]:
+        """Sound at the model's rate, in pieces `[C, n]` -> all its codes, in pieces `[C, Q, f]`."""
+        stream = CodesStream(self.model, channels, levels, most_frames=self._block_frames)
+        for piece in pieces:
+            yield from stream.blocks(piece)
+        yield stream.flush()
 
     @as_released
     def decode(
@@ -341,11 +355,32 @@ class Codec:
         check_pitch_shift(self.model, decoder, pitch_shift)
         if sampler is not None:
             sounds = sample_blocks(self.model, sampler, parts, seed=seed, progress=progress)
-        else:
-            blocks: dict[str, Any] = {"block_frames": self._block_frames, "device": self.device, "progress": progress}
-            blocks |= {"decoder": decoder, "seed": seed, "pitch_shift": pitch_shift}
-            sounds = [decode_blocks(self.model, part, **blocks) for part in parts]
-        return [part.finished(sound) for part, sound in zip(parts, sounds, strict=True)]
+            return [part.joined([sound]) for part, sound in zip(parts, sounds, strict=True)]
+        context = self.model.decoder_context(decoder)
+        assert context is not None
+        blocks: dict[str, Any] = {"context_frames": context[0], "block_frames": self._block_frames}
+        place = Place(seed=seed, pitch_shift=pitch_shift)
+        decoded = []
+        for part in parts:
+            channels = part.frames.header.channels
+
+            def start(frame: int, part: Part = part, channels: int = channels) -> SoundStream:
+                here = replace(place, first_frame=frame)
+                return self._sound_stream(decoder, None, channels, part.speaker, here)
+
+            decoded.append(part.joined(part.decoded(start, progress=progress, **blocks)))
+        return decoded
+
+    def _sound_stream(
+        self, decoder: str | None, precision: str | None, channels: int, speaker: int | None, place: Place
+    ) -> SoundStream:
+        """Codes -> sound at the model's rate, from the frame that `place` names on; a WaveNet begins at the first."""
+        module, sampler = self.model.decoder(decoder), self._sampler(decoder, precision)
+        if sampler is not None:
+            return SamplingStream(self.model, sampler, channels, speaker=speaker, seed=place.seed)
+        assert isinstance(module, FeedForwardDecoder)
+        how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
+        return FeedForwardStream(self.model, module, channels, **how)
 
     def compress(self, waveform: Tensor | NDArray[Any], sample_rate: float, **options: Any) -> bytes:
         """The bytes of a `.codes` file; `options` and errors as of `encode`."""
