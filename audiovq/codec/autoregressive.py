@@ -8,7 +8,7 @@ its own stream of uniform numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ from torch import Tensor
 from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.audio.wavenet_sampler import WaveNetSampler
+from audiovq.codec.loading import released
 from audiovq.codec.part import Part
+from audiovq.codec.sound import Waveform
 from audiovq.codec.source import FrameSource
 
 BLOCK_FRAMES = 64
@@ -31,8 +33,8 @@ def sample_blocks(
     *,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-) -> list[NDArray[np.float32]]:
-    """Samples begin .. end - 1 of each part at the model's rate, `[C, end - begin]`.
+) -> Iterator[list[Waveform]]:
+    """Samples begin .. end - 1 of each part at the model's rate, block by block: of every part a piece `[C, n]`.
 
     They are drawn from the first frame on in any case. All channels of all parts are drawn in step, which costs hardly
     more than one; what is drawn does not depend on those beside it.
@@ -47,36 +49,41 @@ def sample_blocks(
     hop = model.hop_length
     order = sorted(range(len(parts)), key=lambda i: -parts[i].end)
     going = [parts[i] for i in order]  # the longest first, so that those who end are the last rows of the state
-    sounds = [np.empty((part.frames.header.channels, part.end - part.begin), np.float32) for part in going]
-    streams = [np.random.default_rng([seed, channel]) for sound in sounds for channel in range(len(sound))]
-    state = sampler.start(len(streams))
+    streams = [
+        np.random.default_rng([seed, channel]) for part in going for channel in range(part.frames.header.channels)
+    ]
+    with released(next(model.parameters()).device):
+        state = sampler.start(len(streams))
     longest = -(-going[0].end // hop) if going else 0
     for begin in range(0, longest, BLOCK_FRAMES):
         count = min(BLOCK_FRAMES, longest - begin)
         going = [part for part in going if part.end > begin * hop]
         codes = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
-        pairs = zip(going, codes, strict=True)
-        condition = torch.cat([_condition(model, sampler, row, part.speaker) for part, rows in pairs for row in rows])
-        state = state.first(len(condition))
-        uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams[: len(condition)]]))
-        drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
+        with released(next(model.parameters()).device):
+            pairs = zip(going, codes, strict=True)
+            conditions = [_condition(model, sampler, row, part.speaker) for part, rows in pairs for row in rows]
+            condition = torch.cat(conditions)
+            state = state.first(len(condition))
+            uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams[: len(condition)]]))
+            drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1)
+            sound = drawn.cpu().numpy()
         lost = (np.concatenate(codes)[:, :, LOOKAHEAD : LOOKAHEAD + count] < 0).all(axis=1)  # [B, count]
-        drawn[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
-        _put(drawn, begin * hop, going, sounds)
+        sound[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
+        pieces = [np.zeros((part.frames.header.channels, 0), np.float32) for part in parts]
+        for i, piece in zip(order, _pieces(sound, begin * hop, going), strict=False):  # those that are done follow
+            pieces[i] = piece
+        yield pieces
         if progress is not None:
             progress(begin + count, longest)
-    return [sounds[order.index(i)] for i in range(len(parts))]
 
 
-def _put(drawn: NDArray[np.float32], begin: int, parts: Sequence[Part], sounds: Sequence[NDArray[np.float32]]) -> None:
-    """Copy what was drawn from sample `begin` on, `[B, T]`, to where it lies in each part's sound."""
+def _pieces(sound: Waveform, begin: int, parts: Sequence[Part]) -> Iterator[Waveform]:
+    """Of what was drawn from sample `begin` on, `[B, T]`, what belongs to each part."""
     row = 0
-    for part, sound in zip(parts, sounds, strict=False):  # sounds of parts that are done follow
-        first, last = max(part.begin, begin), min(part.end, begin + drawn.shape[1])
-        if first < last:
-            own = drawn[row : row + len(sound), first - begin : last - begin]
-            sound[:, first - part.begin : last - part.begin] = own
-        row += len(sound)
+    for part in parts:
+        rows = slice(row, row + part.frames.header.channels)
+        yield sound[rows, max(0, part.begin - begin) : part.end - begin]
+        row = rows.stop
 
 
 def _block(frames: FrameSource, begin: int, total: int) -> NDArray[np.int64]:

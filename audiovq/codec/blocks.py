@@ -15,10 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioVQVAE, Place
+from audiovq.codec.loading import released
 from audiovq.codec.part import Part
+from audiovq.codec.sound import Waveform
+from audiovq.errors import BadAudioError
 
-Waveform = NDArray[np.float32]
 Progress = Callable[[int, int], None]
+_MOST_VALUES = 1 << 22  # samples of all channels held at once
 
 
 def encode_blocks(
@@ -30,24 +33,25 @@ def encode_blocks(
     block_frames: int,
     device: torch.device,
     progress: Progress | None = None,
-) -> NDArray[np.int64]:
-    """Sound `[C, T]` = `shape` at the model's rate, in pieces `[C, n]` -> codes `[C, Q, F]`; channels are a batch."""
+) -> Iterator[NDArray[np.int64]]:
+    """Sound `[C, T]` = `shape` at the model's rate, in pieces `[C, n]` -> codes `[C, Q, f]`; channels are a batch."""
     hop, (left, right) = model.hop_length, model.encoder_context
     channels, num_samples = shape
     total = -(-num_samples // hop)
-    codes = np.zeros((channels, num_quantizers, total), np.int64)
     window = _Window(pieces)
-    step = min(block_frames, max(block_frames // channels, 4 * (left + right + 1)))  # what many channels hold at once
-    for first, last in _blocks(0, total, step):
+    for first, last in _blocks(0, total, _step(channels, hop, block_frames)):
         before = min(left, first)
         sound = window.read((first - before) * hop, min((last + right) * hop, num_samples))
-        for some in _groups(channels, last - first, block_frames):
-            part = torch.from_numpy(sound[some]).to(device)
-            block = model.encode(part.unsqueeze(1), num_quantizers)  # [C, 1, T'] -> [C, Q, F']
-            codes[some, :, first:last] = block[:, :, before : before + last - first].cpu().numpy()
+        codes = np.empty((channels, num_quantizers, last - first), np.int64)
+        for some in _groups(channels, -(-sound.shape[1] // hop), block_frames):
+            with released(device):
+                part = torch.from_numpy(sound[some]).to(device)
+                block = model.encode(part.unsqueeze(1), num_quantizers)  # [C, 1, T'] -> [C, Q, F']
+                codes[some] = block[:, :, before : before + last - first].cpu().numpy()
+        yield codes
         if progress is not None:
             progress(last, total)
-    return codes
+    window.check_end(num_samples)
 
 
 def decode_blocks(
@@ -60,8 +64,8 @@ def decode_blocks(
     seed: int = 0,
     pitch_shift: float = 0.0,
     progress: Progress | None = None,
-) -> Waveform:
-    """Samples begin .. end - 1 of the part at the model's rate, `[C, end - begin]`.
+) -> Iterator[Waveform]:
+    """Samples begin .. end - 1 of the part at the model's rate, in pieces `[C, n]`.
 
     `decoder` is a feed-forward one; `audiovq.codec.autoregressive` has the counterpart for the others. seed and
     pitch_shift: see `Place`; every channel has noise of its own.
@@ -72,18 +76,23 @@ def decode_blocks(
     first, last = part.begin // hop, -(-part.end // hop)
     channels = part.frames.header.channels
     place = Place(seed=seed, pitch_shift=pitch_shift)
-    sound = np.zeros((channels, (last - first) * hop), np.float32)
-    for begin, end in _blocks(first, last, block_frames):
+    for begin, end in _blocks(first, last, _step(channels, hop, block_frames)):
         before = min(context[0], begin)
         codes = part.frames.read(begin - before, end + context[1])
         wanted = slice(before * hop, (before + end - begin) * hop)
-        for some in _groups(channels, end - begin, block_frames):
+        sound = np.empty((channels, (end - begin) * hop), np.float32)
+        for some in _groups(channels, codes.shape[2], block_frames):
             here = replace(place, first_frame=begin - before, channels=range(channels)[some])
-            block = _decode(model, codes[some], decoder, part.speaker, device, here)
-            sound[some, (begin - first) * hop : (end - first) * hop] = block[:, wanted]
+            with released(device):
+                sound[some] = _decode(model, codes[some], decoder, part.speaker, device, here)[:, wanted]
+        yield sound[:, max(0, part.begin - begin * hop) : part.end - begin * hop]
         if progress is not None:
             progress(end - first, last - first)
-    return sound[:, part.begin - first * hop : part.end - first * hop]
+
+
+def _step(channels: int, hop: int, block_frames: int) -> int:
+    """Frames of all channels at once: a block, or as many as make some MB of sound."""
+    return max(1, min(block_frames, _MOST_VALUES // (channels * hop)))
 
 
 def _blocks(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
@@ -112,10 +121,22 @@ class _Window:
             self._start += self._held.pop(0).shape[1]
         end = self._start + sum(piece.shape[1] for piece in self._held)
         while end < stop:
-            self._held.append(next(self._pieces))
-            end += self._held[-1].shape[1]
-        joined = self._held[0] if len(self._held) == 1 else np.concatenate(self._held, axis=1)
-        return np.ascontiguousarray(joined[:, start - self._start : stop - self._start])
+            if (piece := next(self._pieces, None)) is None:
+                raise BadAudioError(f"the sound ends after {end} samples at the model's rate, not {stop}")
+            self._held.append(piece)
+            end += piece.shape[1]
+        place, parts = self._start, []
+        for piece in self._held:
+            parts.append(piece[:, max(0, start - place) : max(0, stop - place)])
+            place += piece.shape[1]
+        return np.concatenate(parts, axis=1)
+
+    def check_end(self, stop: int) -> None:
+        """Read on to the end, where whoever gives the pieces may have something to say, as of a damaged file."""
+        end = self._start + sum(piece.shape[1] for piece in self._held)
+        end += sum(piece.shape[1] for piece in self._pieces)
+        if end != stop:
+            raise BadAudioError(f"the sound has {end} samples at the model's rate, not {stop}")
 
 
 def _decode(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from audiovq.codec.loudness import factor
+from audiovq.codec.sound import Waveform
 from audiovq.codec.source import FrameSource
-from audiovq.data.resampling import resample, resampling_range
+from audiovq.data.resampling import resampled_blocks, resampling_range
 from audiovq.errors import ConfigError
 
 
@@ -48,14 +47,19 @@ class Part:
             begin, end = resampling_range(first, last, header.sample_rate, header.model_sample_rate, num_samples)
         return cls(frames, speaker, first, last, begin, end)
 
-    def finished(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Samples begin .. end - 1 at the model's rate, `[C, end - begin]` -> `[C, last - first]` at its own."""
+    def finished(self, pieces: Iterable[Waveform]) -> Iterator[Waveform]:
+        """Samples begin .. end - 1 at the model's rate -> samples first .. last - 1 at its own, in pieces `[C, n]`."""
         header = self.frames.header
         if header.gain_db is not None:
-            sound = sound / factor(header.gain_db)
-        sound = resample(sound, header.model_sample_rate, header.sample_rate)
-        offset = self.begin * header.sample_rate // header.model_sample_rate  # exact: both rates have a sample there
-        return np.ascontiguousarray(sound[:, self.first - offset : self.last - offset])
+            gain = factor(header.gain_db)
+            pieces = (piece / gain for piece in pieces)
+        # exact: both rates have a sample there
+        place = self.begin * header.sample_rate // header.model_sample_rate
+        for block in resampled_blocks(pieces, header.model_sample_rate, header.sample_rate, header.channels):
+            wanted = block[:, max(0, self.first - place) : max(0, self.last - place)]
+            place += block.shape[1]
+            if wanted.shape[1]:
+                yield wanted
 
 
 def _sample_range(start: float, duration: float | None, rate: int, num_samples: int) -> tuple[int, int]:
