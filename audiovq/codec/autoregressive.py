@@ -8,7 +8,7 @@ its own stream of uniform numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.audio.wavenet_sampler.state import SamplerState
-from audiovq.codec.loading import as_released
+from audiovq.codec.loading import released
 from audiovq.codec.part import Part
+from audiovq.codec.sound import Waveform
 from audiovq.codec.source import FrameSource
 
 BLOCK_FRAMES = 64
@@ -33,8 +34,8 @@ def sample_blocks(
     *,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-) -> list[NDArray[np.float32]]:
-    """Samples begin .. end - 1 of each part at the model's rate, `[C, end - begin]`.
+) -> Iterator[list[Waveform]]:
+    """Samples begin .. end - 1 of each part at the model's rate, block by block: of every part a piece `[C, n]`.
 
     They are drawn from the first frame on in any case. All channels of all parts are drawn in step, which costs hardly
     more than one; what is drawn does not depend on those beside it.
@@ -49,9 +50,11 @@ def sample_blocks(
     hop = model.hop_length
     order = sorted(range(len(parts)), key=lambda i: -parts[i].end)
     going = [parts[i] for i in order]  # the longest first, so that those who end are the last rows of the state
-    sounds = [np.empty((part.frames.header.channels, part.end - part.begin), np.float32) for part in going]
-    streams = [np.random.default_rng([seed, channel]) for sound in sounds for channel in range(len(sound))]
-    state = sampler.start(len(streams))
+    streams = [
+        np.random.default_rng([seed, channel]) for part in going for channel in range(part.frames.header.channels)
+    ]
+    with released(next(model.parameters()).device):
+        state = sampler.start(len(streams))
     longest = -(-going[0].end // hop) if going else 0
     for begin in range(0, longest, BLOCK_FRAMES):
         count = min(BLOCK_FRAMES, longest - begin)
@@ -59,11 +62,13 @@ def sample_blocks(
         codes = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
         speakers = [part.speaker for part, rows in zip(going, codes, strict=True) for _ in rows]
         state = state.first(len(speakers))
-        drawn = _draw(model, sampler, np.concatenate(codes), speakers, streams[: len(speakers)], state, count)
-        _put(drawn, begin * hop, going, sounds)
+        sound = _draw(model, sampler, np.concatenate(codes), speakers, streams[: len(speakers)], state, count)
+        pieces = [np.zeros((part.frames.header.channels, 0), np.float32) for part in parts]
+        for i, piece in zip(order, _pieces(sound, begin * hop, going), strict=False):  # those that are done follow
+            pieces[i] = piece
+        yield pieces
         if progress is not None:
             progress(begin + count, longest)
-    return [sounds[order.index(i)] for i in range(len(parts))]
 
 
 class SamplingStream:
@@ -80,15 +85,14 @@ class SamplingStream:
     def __init__(
         self, model: AudioVQVAE, sampler: WaveNetSampler, channels: int, *, speaker: int | None, seed: int
     ) -> None:
-        self.device = next(model.parameters()).device
         self.lookahead = (BLOCK_FRAMES + LOOKAHEAD - 1) * model.hop_length
         self._model, self._sampler, self._speakers = model, sampler, [speaker] * channels
         self._streams = [np.random.default_rng([seed, channel]) for channel in range(channels)]
-        self._state = sampler.start(channels)
+        with released(next(model.parameters()).device):
+            self._state = sampler.start(channels)
         self._codes: NDArray[np.int64] | None = None  # `LOOKAHEAD` frames that were drawn, and those to draw
 
-    @as_released
-    def push(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    def push(self, codes: NDArray[np.int64]) -> Waveform:
         held = np.full((*codes.shape[:2], LOOKAHEAD), -1) if self._codes is None else self._codes
         self._codes = np.concatenate([held, codes], axis=2)
         drawn = [np.zeros((len(codes), 0), np.float32)]
@@ -96,14 +100,13 @@ class SamplingStream:
             drawn.append(self._next(BLOCK_FRAMES))
         return np.concatenate(drawn, axis=1)
 
-    @as_released
-    def flush(self) -> NDArray[np.float32]:
+    def flush(self) -> Waveform:
         drawn = [np.zeros((len(self._speakers), 0), np.float32)]
         while self._codes is not None and (left := self._codes.shape[2] - LOOKAHEAD) > 0:
             drawn.append(self._next(min(BLOCK_FRAMES, left)))
         return np.concatenate(drawn, axis=1)
 
-    def _next(self, count: int) -> NDArray[np.float32]:
+    def _next(self, count: int) -> Waveform:
         assert self._codes is not None
         block = self._codes[:, :, : BLOCK_FRAMES + 2 * LOOKAHEAD]
         missing = BLOCK_FRAMES + 2 * LOOKAHEAD - block.shape[2]
@@ -120,28 +123,26 @@ def _draw(
     streams: Sequence[np.random.Generator],
     state: SamplerState,
     count: int,
-) -> NDArray[np.float32]:
+) -> Waveform:
     """The first `count` frames of a block, `[B, count * hop]`; codes with `LOOKAHEAD` frames at either end."""
     hop = model.hop_length
-    condition = torch.cat(
-        [_condition(model, sampler, row, speaker) for row, speaker in zip(codes, speakers, strict=True)]
-    )
-    uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams]))
-    drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
+    with released(next(model.parameters()).device):
+        rows = zip(codes, speakers, strict=True)
+        condition = torch.cat([_condition(model, sampler, row, speaker) for row, speaker in rows])
+        uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams]))
+        drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
     lost = (codes[:, :, LOOKAHEAD : LOOKAHEAD + count] < 0).all(axis=1)  # [B, count]
     drawn[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
     return drawn
 
 
-def _put(drawn: NDArray[np.float32], begin: int, parts: Sequence[Part], sounds: Sequence[NDArray[np.float32]]) -> None:
-    """Copy what was drawn from sample `begin` on, `[B, T]`, to where it lies in each part's sound."""
+def _pieces(sound: Waveform, begin: int, parts: Sequence[Part]) -> Iterator[Waveform]:
+    """Of what was drawn from sample `begin` on, `[B, T]`, what belongs to each part."""
     row = 0
-    for part, sound in zip(parts, sounds, strict=False):  # sounds of parts that are done follow
-        first, last = max(part.begin, begin), min(part.end, begin + drawn.shape[1])
-        if first < last:
-            own = drawn[row : row + len(sound), first - begin : last - begin]
-            sound[:, first - part.begin : last - part.begin] = own
-        row += len(sound)
+    for part in parts:
+        rows = slice(row, row + part.frames.header.channels)
+        yield sound[rows, max(0, part.begin - begin) : part.end - begin]
+        row = rows.stop
 
 
 def _block(frames: FrameSource, begin: int, total: int) -> NDArray[np.int64]:

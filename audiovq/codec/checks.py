@@ -15,6 +15,7 @@ from audiovq.data.audio import level_remark
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
 
 MAX_PITCH_SHIFT = 24.0  # semitones
+MAX_CHANNELS = 255
 MAX_RATE = 768_000  # Hz; no recording has more, and a forged header could ask for any amount of memory
 
 
@@ -31,8 +32,10 @@ def checked_waveform(waveform: Tensor | NDArray[Any], name: str) -> NDArray[np.f
     if array.dtype.kind != "f":
         raise BadAudioError(f"{name} of {array.dtype}; give floats with full scale at 1 (int16: divide by 32768)")
     array = array[None] if array.ndim == 1 else array
-    if array.ndim != 2 or not 1 <= len(array) <= 255:
-        raise BadAudioError(f"{name} of shape {list(array.shape)}; give [channels, samples], 1 to 255 channels")
+    if array.ndim != 2 or not 1 <= len(array) <= MAX_CHANNELS:
+        raise BadAudioError(
+            f"{name} of shape {list(array.shape)}; give [channels, samples], 1 to {MAX_CHANNELS} channels"
+        )
     with np.errstate(over="ignore"):
         samples = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(samples).all():

@@ -6,7 +6,7 @@ length. `audiovq.codec.autoregressive` has the counterpart of `SoundStream` for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from audiovq.audio import AudioVQVAE, FeedForwardDecoder, Place
 from audiovq.codec.loading import as_released
+from audiovq.codec.sound import Waveform
+from audiovq.errors import BadAudioError
 
-Waveform = NDArray[np.float32]
 Codes = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 LEAST_FRAMES = 16  # of a piece, however many channels there are
@@ -157,6 +158,36 @@ class FeedForwardStream:
         frames, self._done = divmod(self._done + sound.shape[1], hop)
         self._lost = lost[:, frames:].copy()
         return sound
+
+
+def codes_of(
+    model: AudioVQVAE,
+    pieces: Iterable[Waveform],
+    shape: tuple[int, int],
+    num_quantizers: int,
+    *,
+    most_frames: int,
+    progress: Progress | None = None,
+) -> Iterator[Codes]:
+    """Sound `[C, T]` = `shape` at the model's rate, in pieces `[C, n]` -> codes `[C, Q, f]`, as from a `CodesStream`.
+
+    Raises BadAudioError, at the end, if it is not so long. `progress` hears of the frames done and their total.
+    """
+    channels, num_samples = shape
+    stream = CodesStream(model, channels, num_quantizers, most_frames=most_frames)
+    taken = done = 0
+    for piece in pieces:  # to their end, where whoever gives them may have something to say, as of a damaged file
+        taken += piece.shape[1]
+        for codes in stream.blocks(piece) if taken <= num_samples else ():
+            done += codes.shape[2]
+            yield codes
+            if progress is not None and codes.shape[2]:
+                progress(done, -(-num_samples // model.hop_length))
+    if taken != num_samples:
+        raise BadAudioError(f"the sound has {taken} samples at the model's rate, not {num_samples}")
+    yield (rest := stream.flush())
+    if progress is not None and rest.shape[2]:
+        progress(done + rest.shape[2], done + rest.shape[2])
 
 
 def _groups(channels: int, most_frames: int) -> tuple[list[slice], int]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,30 +23,33 @@ from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.bitstream import AudioHeader, second_of_frames, write_codes
 from audiovq.bitstream.packing import bit_width
 from audiovq.codec.autoregressive import SamplingStream, sample_blocks
-from audiovq.codec.checks import check_header, check_pitch_shift, checked_rate, checked_waveform, levels_for, voice_of
-from audiovq.codec.code_streams import (
-    Codes,
-    CodesStream,
-    FeedForwardStream,
-    Progress,
-    SoundStream,
-    Waveform,
+from audiovq.codec.checks import (
+    MAX_CHANNELS,
+    check_header,
+    check_pitch_shift,
+    checked_rate,
+    checked_waveform,
+    levels_for,
+    voice_of,
 )
+from audiovq.codec.code_streams import FeedForwardStream, Progress, SoundStream, codes_of
 from audiovq.codec.loading import (
-    as_released,
     check_fingerprint,
     check_trained,
     model_at_hand,
     name_for_files,
     pick_device,
+    released,
 )
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.part import Part
+from audiovq.codec.sound import Sound, Waveform, sound_of
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
-from audiovq.data.resampling import resample, resampled_blocks
+from audiovq.data.resampling import resampled_blocks
+from audiovq.errors import BadAudioError
 from audiovq.modelfolder import StoredModel, read_model
 
-BLOCK_SECONDS = 20.0
+BLOCK_SECONDS = 10.0
 
 
 class Codec:
@@ -198,7 +201,6 @@ class Codec:
 
     # Arrays.
 
-    @as_released
     def encode(
         self,
         waveform: Tensor | NDArray[Any],
@@ -229,43 +231,50 @@ class Codec:
             ConfigError: a bitrate or number of levels that the model does not have.
             BadModelError: an unknown speaker.
         """
-        samples = checked_waveform(waveform, name)
-        sample_rate = checked_rate(sample_rate)
-        levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
-        pieces: Iterable[Waveform] = resampled_blocks([samples], sample_rate, self.sample_rate, len(samples))
-        gain_db = None
-        if normalize:
-            sound = resample(samples, sample_rate, self.sample_rate)
-            gain_db = gain_to_target(sound, self.sample_rate)
-            pieces = [sound]
-        header = self.header(
-            samples.shape[1],
-            levels,
-            sample_rate=sample_rate,
-            channels=samples.shape[0],
-            gain_db=gain_db,
-            speaker=speaker,
-        )
-        if header.gain_db is not None:  # as the header keeps it
-            pieces = [sound * factor(header.gain_db)]
-        total = header.frames_for(samples.shape[1])
-        codes = np.empty((header.channels, levels, total), np.int64)
+        sound = sound_of(checked_waveform(waveform, name), checked_rate(sample_rate), name)
+        options: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers}
+        header, blocks = self.encode_pieces(sound, normalize=normalize, speaker=speaker, progress=progress, **options)
+        codes = np.empty((header.channels, header.num_quantizers, header.num_frames or 0), np.int64)
         place = 0
-        for block in self._codes_of(pieces, header.channels, levels):
+        for block in blocks:
             codes[:, :, place : place + block.shape[2]] = block
             place += block.shape[2]
-            if progress is not None and block.shape[2]:
-                progress(place, total)
         return EncodedAudio(header, codes)
 
-    def _codes_of(self, pieces: Iterable[Waveform], channels: int, levels: int) -> Iterator[Codes]:
-        """Sound at the model's rate, in pieces `[C, n]` -> all its codes, in pieces `[C, Q, f]`."""
-        stream = CodesStream(self.model, channels, levels, most_frames=self._block_frames)
-        for piece in pieces:
-            yield from stream.blocks(piece)
-        yield stream.flush()
+    def encode_pieces(
+        self,
+        sound: Sound,
+        *,
+        bitrate: float | None = None,
+        num_quantizers: int | None = None,
+        normalize: bool = False,
+        speaker: str | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[AudioHeader, Iterator[NDArray[np.int64]]]:
+        """`encode` of sound that is read as it is coded: the header, and codes `[C, Q, f]` that joined are the same.
 
-    @as_released
+        No more than some seconds are held at once. `normalize` reads the sound once more before. Errors of the sound
+        may come up in either; options and other errors are those of `encode`.
+        """
+        levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
+        if sound.channels > MAX_CHANNELS:
+            raise BadAudioError(f"{sound.name} has {sound.channels} channels; give 1 to {MAX_CHANNELS}")
+        rate = checked_rate(sound.rate)
+
+        def pieces() -> Iterator[Waveform]:
+            return resampled_blocks(sound.pieces(), rate, self.sample_rate, sound.channels)
+
+        gain_db = gain_to_target(pieces(), self.sample_rate, sound.channels) if normalize else None
+        header = self.header(
+            sound.num_samples, levels, sample_rate=rate, channels=sound.channels, gain_db=gain_db, speaker=speaker
+        )
+        heard = pieces()
+        if header.gain_db is not None:  # as the header keeps it
+            gain = factor(header.gain_db)
+            heard = (piece * gain for piece in heard)
+        shape = sound.channels, -(-sound.num_samples * self.sample_rate // rate)
+        return header, codes_of(self.model, heard, shape, levels, most_frames=self._block_frames, progress=progress)
+
     def decode(
         self,
         encoded: EncodedAudio | CodesSource | FrameSource,
@@ -308,12 +317,46 @@ class Codec:
             ConfigError: a negative start or duration, or a precision or a shift of pitch that there is not.
         """
         source = encoded if isinstance(encoded, FrameSource) else FrameSource(encoded, conceal=conceal)
+        options: dict[str, Any] = {"decoder": decoder, "speaker": speaker, "start": start, "duration": duration}
+        options |= {"seed": seed, "precision": precision, "pitch_shift": pitch_shift, "progress": progress}
         with source as frames:
-            part = self._part(frames, speaker, start, duration, allow_mismatch)
-            options: dict[str, Any] = {"seed": seed, "pitch_shift": pitch_shift, "progress": progress}
-            return self._decode([part], decoder, precision, **options)[0]
+            return self.decode_pieces(frames, allow_mismatch=allow_mismatch, **options).joined()
 
-    @as_released
+    def decode_pieces(
+        self,
+        frames: FrameSource,
+        *,
+        decoder: str | None = None,
+        speaker: str | None = None,
+        start: float = 0.0,
+        duration: float | None = None,
+        seed: int = 0,
+        precision: str | None = None,
+        pitch_shift: float = 0.0,
+        allow_mismatch: bool = False,
+        progress: Progress | None = None,
+    ) -> Sound:
+        """`decode` of codes that are read as they are decoded: the pieces of the sound, joined, are the same.
+
+        No more than some seconds are held at once. Damaged codes raise as the pieces are made; options and other errors
+        are those of `decode`.
+        """
+        part = self._part(frames, speaker, start, duration, allow_mismatch)
+        sampler = self._sampler(decoder, precision)
+        check_pitch_shift(self.model, decoder, pitch_shift)
+
+        if sampler is not None:
+            drawn = partial(sample_blocks, self.model, sampler, [part], seed=seed, progress=progress)
+            return _sound(part, lambda: part.finished(blocks[0] for blocks in drawn()))
+
+        def stream_at(frame: int) -> SoundStream:
+            place = Place(seed=seed, first_frame=frame, pitch_shift=pitch_shift)
+            return self._sound_stream(frames.header.channels, part.speaker, place, decoder, precision)
+
+        context, _ = self.model.decoder_context(decoder) or (0, 0)
+        blocks: dict[str, Any] = {"block_frames": self._block_frames, "progress": progress}
+        return _sound(part, lambda: part.finished(part.decoded(stream_at, context_frames=context, **blocks)))
+
     def decode_many(
         self,
         recordings: Sequence[EncodedAudio | CodesSource],
@@ -334,53 +377,21 @@ class Codec:
             speakers: of each, the name of the voice, or None for the one that its header names.
         """
         names = [None] * len(recordings) if speakers is None else speakers
-        with ExitStack() as stack:
-            parts = []
-            for recording, name in zip(recordings, names, strict=True):
-                frames = stack.enter_context(FrameSource(recording))
-                parts.append(self._part(frames, name, 0.0, None, allow_mismatch))
-            return self._decode(parts, decoder, precision, seed=seed)
-
-    def _decode(
-        self,
-        parts: Sequence[Part],
-        decoder: str | None,
-        precision: str | None,
-        *,
-        seed: int,
-        pitch_shift: float = 0.0,
-        progress: Progress | None = None,
-    ) -> list[Waveform]:
         sampler = self._sampler(decoder, precision)
-        check_pitch_shift(self.model, decoder, pitch_shift)
-        if sampler is not None:
-            sounds = sample_blocks(self.model, sampler, parts, seed=seed, progress=progress)
-            return [part.joined([sound]) for part, sound in zip(parts, sounds, strict=True)]
-        context = self.model.decoder_context(decoder)
-        assert context is not None
-        blocks: dict[str, Any] = {"context_frames": context[0], "block_frames": self._block_frames}
-        place = Place(seed=seed, pitch_shift=pitch_shift)
-        decoded = []
-        for part in parts:
-            channels = part.frames.header.channels
-
-            def start(frame: int, part: Part = part, channels: int = channels) -> SoundStream:
-                here = replace(place, first_frame=frame)
-                return self._sound_stream(decoder, None, channels, part.speaker, here)
-
-            decoded.append(part.joined(part.decoded(start, progress=progress, **blocks)))
-        return decoded
-
-    def _sound_stream(
-        self, decoder: str | None, precision: str | None, channels: int, speaker: int | None, place: Place
-    ) -> SoundStream:
-        """Codes -> sound at the model's rate, from the frame that `place` names on; a WaveNet begins at the first."""
-        module, sampler = self.model.decoder(decoder), self._sampler(decoder, precision)
-        if sampler is not None:
-            return SamplingStream(self.model, sampler, channels, speaker=speaker, seed=place.seed)
-        assert isinstance(module, FeedForwardDecoder)
-        how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
-        return FeedForwardStream(self.model, module, channels, **how)
+        options: dict[str, Any] = {"decoder": decoder, "seed": seed, "precision": precision}
+        with ExitStack() as stack:
+            sources = [stack.enter_context(FrameSource(recording)) for recording in recordings]
+            named = list(zip(sources, names, strict=True))
+            if sampler is None:
+                how = options | {"allow_mismatch": allow_mismatch}
+                return [self.decode_pieces(frames, speaker=name, **how).joined() for frames, name in named]
+            parts = [self._part(frames, name, 0.0, None, allow_mismatch) for frames, name in named]
+            drawn: list[list[Waveform]] = [[] for _ in parts]
+            for pieces in sample_blocks(self.model, sampler, parts, seed=seed):
+                for all_of_one, piece in zip(drawn, pieces, strict=True):
+                    all_of_one.append(piece)
+            sounds = zip(parts, drawn, strict=True)
+            return [_sound(part, partial(part.finished, pieces)).joined() for part, pieces in sounds]
 
     def compress(self, waveform: Tensor | NDArray[Any], sample_rate: float, **options: Any) -> bytes:
         """The bytes of a `.codes` file; `options` and errors as of `encode`."""
@@ -394,6 +405,17 @@ class Codec:
         frames = FrameSource(io.BytesIO(data), conceal=conceal)
         return self.decode(frames, **options), frames.header.sample_rate
 
+    def _sound_stream(
+        self, channels: int, speaker: int | None, place: Place, decoder: str | None, precision: str | None
+    ) -> SoundStream:
+        """Codes -> sound at the model's rate, from the frame that `place` names on; a WaveNet begins at the first."""
+        module, sampler = self.model.decoder(decoder), self._sampler(decoder, precision)
+        if sampler is not None:
+            return SamplingStream(self.model, sampler, channels, speaker=speaker, seed=place.seed)
+        assert isinstance(module, FeedForwardDecoder)
+        how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
+        return FeedForwardStream(self.model, module, channels, **how)
+
     def _part(
         self, frames: FrameSource, speaker: str | None, start: float, duration: float | None, allow_mismatch: bool
     ) -> Part:
@@ -406,7 +428,13 @@ class Codec:
     def _sampler(self, decoder: str | None, precision: str | None) -> WaveNetSampler | None:
         """The sampler of an autoregressive decoder, made once; None for a feed-forward one."""
         key = decoder or self.decoders[0], precision
-        with self._samplers_lock:
+        with self._samplers_lock, released(self.device):
             if key not in self._samplers:
                 self._samplers[key] = self.model.sampler(*key)
             return self._samplers[key]
+
+
+def _sound(part: Part, pieces: Callable[[], Iterator[Waveform]]) -> Sound:
+    """What becomes of a part."""
+    frames = part.frames
+    return Sound(frames.name, frames.header.sample_rate, frames.header.channels, part.last - part.first, pieces)

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiovq.codec.code_streams import Progress, SoundStream, Waveform
+from audiovq.codec.code_streams import Progress, SoundStream
 from audiovq.codec.loudness import factor
+from audiovq.codec.sound import Waveform
 from audiovq.codec.source import FrameSource
 from audiovq.data.resampling import resampled_blocks, resampling_range
 from audiovq.errors import ConfigError
+
+_MOST_VALUES = 1 << 22  # samples of all channels held at once
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,13 @@ class Part:
         Args:
             start: gives a stream whose first codes are those of a frame.
             context_frames: that it must begin before the part, to sound as the whole does.
-            block_frames: pushed at once.
+            block_frames: pushed at once, unless there are many channels.
             progress: called with the frames done and their total after every block.
         """
         hop = self.frames.header.hop_length
         begin, end = self.begin // hop, -(-self.end // hop)
         frame = max(0, begin - context_frames)
+        block_frames = max(1, min(block_frames, _MOST_VALUES // (self.frames.header.channels * hop)))
         stream = start(frame)
         stop = end + -(-stream.lookahead // hop)  # what follows does not count
         stop = min(stop, self.frames.header.frames_for(self.frames.num_samples))
@@ -85,27 +89,18 @@ class Part:
                 progress(min(frame, end) - begin, end - begin)
 
     def finished(self, pieces: Iterable[Waveform]) -> Iterator[Waveform]:
-        """Samples begin .. end - 1 at the model's rate, in pieces -> first .. last - 1 at the recording's."""
+        """Samples begin .. end - 1 at the model's rate -> samples first .. last - 1 at its own, in pieces `[C, n]`."""
         header = self.frames.header
         if header.gain_db is not None:
             gain = factor(header.gain_db)
             pieces = (piece / gain for piece in pieces)
         # exact: both rates have a sample there
-        skip = self.first - self.begin * header.sample_rate // header.model_sample_rate
-        left = self.last - self.first
+        place = self.begin * header.sample_rate // header.model_sample_rate
         for block in resampled_blocks(pieces, header.model_sample_rate, header.sample_rate, header.channels):
-            skip, block = max(0, skip - block.shape[1]), block[:, skip:][:, :left]
-            left -= block.shape[1]
-            yield block
-
-    def joined(self, pieces: Iterable[Waveform]) -> Waveform:
-        """What `finished` gives, in one array."""
-        sound = np.empty((self.frames.header.channels, self.last - self.first), np.float32)
-        place = 0
-        for piece in self.finished(pieces):
-            sound[:, place : place + piece.shape[1]] = piece
-            place += piece.shape[1]
-        return sound
+            wanted = block[:, max(0, self.first - place) : max(0, self.last - place)]
+            place += block.shape[1]
+            if wanted.shape[1]:
+                yield wanted
 
 
 def _sample_range(start: float, duration: float | None, rate: int, num_samples: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,11 +59,17 @@ class AudioReader:
     """
 
     def __init__(
-        self, sound: _Sequential, name: str, told: Extent | mpeg.Stream | None, allow_short: bool, quiet: bool = False
+        self,
+        sound: _Sequential,
+        file: BinaryIO,
+        name: str,
+        told: Extent | mpeg.Stream | None,
+        allow_short: bool,
+        said: set[str],
     ) -> None:
-        self._sound = sound
+        self._sound, self._file = sound, file
         self._told = told
-        self._allow_short, self._quiet = allow_short, quiet
+        self._allow_short, self._said = allow_short, said
         self.name = name
         self.rate = int(sound.samplerate)
         self.channels = int(sound.channels)
@@ -93,11 +99,19 @@ class AudioReader:
         while not self._ended:
             yield self._read_block(_BLOCK).T
 
+    def again(self) -> AbstractContextManager[AudioReader]:
+        """The same recording read from its start, as by `open_audio`; this reader is of no use any more.
+
+        What was warned of already is not warned of once more.
+        """
+        return _reading(self._file, self.name, self._allow_short, self._said)
+
     def go_to(self, place: int) -> None:
         """Stand before a later sample; where libsndfile's seeks can't be relied on, by reading up to there."""
         if self.num_samples is not None and self._sound.subtype in _SEEKABLE and self.place == 0:
             self.place = min(place, self.num_samples)
-            self._sound.seek(self.place)
+            with _as_bad_audio(self.name, self._told):
+                self._sound.seek(self.place)
         while self.place < place and not self._ended:
             self._read_block(place - self.place)
 
@@ -120,6 +134,8 @@ class AudioReader:
         try:
             with hold_remarks() if self._sound.format == "MP3" else nullcontext():
                 read = len(self._sound.read(num_samples, dtype="float32", always_2d=True, out=block))
+        except OSError as error:
+            raise BadAudioError(f"{self.name}: can't be read ({error.strerror or error})") from None
         except soundfile.LibsndfileError as error:
             read = max(0, self._sound.tell() - self.place)
             self._end(read, error.error_string.removeprefix("Error : ").rstrip(". "))
@@ -175,34 +191,39 @@ class AudioReader:
             self._warn(f"{self._not_finite} samples are NaN or infinite; they are taken as 0")
 
     def _warn(self, what: str) -> None:
-        if self._quiet:
+        if what in self._said:
             return
+        self._said.add(what)
         warnings.warn(f"{self.name}: {what}", stacklevel=2)
 
 
 @contextmanager
-def open_audio(
-    source: AudioSource, *, allow_short: bool = False, name: str | None = None, quiet: bool = False
-) -> Iterator[AudioReader]:
+def open_audio(source: AudioSource, *, allow_short: bool = False) -> Iterator[AudioReader]:
     """Open a path (a FIFO too) or a binary file object, seekable or not, in any format that libsndfile knows.
 
     Samples that are NaN or infinite, which a float file may hold, are read as 0, with a warning at the end.
 
-    Args:
-        allow_short: sound that is cut off, or not as long as its header says, gives a warning instead of an error.
-        name: for messages, instead of the source's own.
-        quiet: no warnings, for whoever opens it a second time.
+    allow_short: sound that is cut off, or not as long as its header says, gives a warning instead of an error.
 
     Raises BadAudioError if it can't be opened, and inside the block if it can't be read.
     """
-    name = name or name_of(source)
-    told: Extent | mpeg.Stream | None = None
-    try:
-        with ExitStack() as stack:
-            file = stack.enter_context(seekable(source))
+    name = name_of(source)
+    with ExitStack() as stack:
+        with _as_bad_audio(name):
+            file = stack.enter_context(_seekable(source))
+        reader = stack.enter_context(_reading(file, name, allow_short, set()))
+        yield reader
+
+
+@contextmanager
+def _reading(file: BinaryIO, name: str, allow_short: bool, said: set[str]) -> Iterator[AudioReader]:
+    """`open_audio` of a file that can seek, from its start on; `said` are warnings that were given already."""
+    with ExitStack() as stack:
+        with _as_bad_audio(name):
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
-            told = extent(file, size)
+            told: Extent | mpeg.Stream | None = extent(file, size)
+        with _as_bad_audio(name, told):
             if isinstance(told, Extent) and told.header is not None and allow_short:
                 sound = stack.enter_context(_open(_Spliced(told.header, file, told.begin, size), size))
             else:
@@ -216,9 +237,16 @@ def open_audio(
                 again = file if known else _Spliced(found.header, file, found.sound, size)
                 with hold_remarks():
                     sound = stack.enter_context(_open(again, size))
-            reader = AudioReader(sound, name, told, allow_short, quiet)
-            yield reader
-            reader.remark()
+        reader = AudioReader(sound, file, name, told, allow_short, said)
+        yield reader
+        reader.remark()
+
+
+@contextmanager
+def _as_bad_audio(name: str, told: Extent | mpeg.Stream | None = None) -> Iterator[None]:
+    """What goes wrong in opening, as an error of ours; `told` is what the sizes of the file told."""
+    try:
+        yield
     except soundfile.LibsndfileError as error:
         if isinstance(told, Extent) and told.stated and told.there < told.stated:
             short = f"{told.there} of {told.stated} bytes of sound"
@@ -302,11 +330,8 @@ class _Spliced(io.RawIOBase):
 
 
 @contextmanager
-def seekable(source: AudioSource) -> Iterator[BinaryIO]:
-    """The source as a file that can seek, and so be opened more than once: what a pipe gives is copied.
-
-    Raises OSError if it can't be opened, soundfile.LibsndfileError for a pipe of what is no sound.
-    """
+def _seekable(source: AudioSource) -> Iterator[BinaryIO]:
+    """The source as a file that can seek; what a pipe gives is copied."""
     with ExitStack() as stack:
         if isinstance(source, (str, Path)):
             source = stack.enter_context(open(source, "rb"))

@@ -48,12 +48,13 @@ class AudioWriter:
         name: for messages.
         channels: of every block.
         num_samples: per channel, written so far.
+        num_bytes: of the whole file, once it is there.
     """
 
     def __init__(self, put: Callable[[NDArray[Any]], None], name: str, channels: int, subtype: str) -> None:
         self._put, self._subtype = put, subtype
         self.name, self.channels = name, channels
-        self.num_samples = 0
+        self.num_samples = self.num_bytes = 0
         self._clipped = 0
 
     def write(self, block: NDArray[np.float32]) -> None:
@@ -111,13 +112,15 @@ def open_writer(
     name = name_of(target)
     container, subtype = check_writable(target, channels, num_samples, rate, subtype=subtype)
     if not isinstance(target, (str, Path)):
-        write_all(target, wav_header(channels, rate, num_samples))
+        head = wav_header(channels, rate, num_samples)
+        write_all(target, head)
         writer = AudioWriter(
             lambda samples: write_all(target, samples.astype("<i2").tobytes()), name, channels, subtype
         )
         yield writer
         if writer.num_samples != num_samples:
             raise ValueError(f"{writer.num_samples} samples were written, not {num_samples}")
+        writer.num_bytes = len(head) + 2 * channels * num_samples
     else:
         with (
             _as_output_error(name),
@@ -126,6 +129,7 @@ def open_writer(
         ):
             writer = AudioWriter(file.write, name, channels, subtype)
             yield writer
+        writer.num_bytes = Path(target).stat().st_size
     writer.remark()
 
 

@@ -230,7 +230,7 @@ def test_normalizing_makes_loud_and_quiet_the_same_codes_and_restores_them(codec
 def test_gain_leads_to_the_target_loudness():
     # BS.1770: a 997 Hz sine of full scale in one channel measures -3.01 LUFS
     sine = np.sin(2 * np.pi * 997 * np.arange(48000 * 2) / 48000)[None].astype(np.float32)
-    assert gain_to_target(0.999 * sine, 48000) == pytest.approx(-23 + 3.01, abs=0.1)
+    assert gain_to_target([0.999 * sine], 48000, len(sine)) == pytest.approx(-23 + 3.01, abs=0.1)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 100, 16000])

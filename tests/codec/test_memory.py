@@ -12,6 +12,7 @@ import pytest
 
 from audiovq.bitstream import write_codes
 from audiovq.codec import Codec, FrameSource
+from audiovq.codec.codec import BLOCK_SECONDS
 from audiovq.errors import AudioVQError, BadCodesError
 
 from .conftest import FAST, RATE, make_codec, sound
@@ -48,7 +49,7 @@ def test_many_channels_are_coded_and_decoded_as_each_alone(codec):
             np.testing.assert_array_equal(together.codes[channel], alone.codes[0])
             np.testing.assert_allclose(decoded[channel], codec.decode(alone)[0], atol=1e-5)
     finally:
-        codec.block_seconds = 20.0
+        codec.block_seconds = BLOCK_SECONDS
 
 
 def forged(codec: Codec, **changes) -> bytes:
