@@ -164,6 +164,13 @@ class Codec:
         """
         return self.model.decoder_context(decoder) is None
 
+    def prepare(self, decoder: str | None = None, precision: str | None = None) -> None:
+        """Make now what an autoregressive decoder needs (it may be compiled), instead of with its first sound.
+
+        Errors are those of `decode` for such a decoder and precision.
+        """
+        self._sampler(decoder, precision)
+
     def header(
         self,
         num_samples: int | None,

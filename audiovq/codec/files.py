@@ -6,6 +6,7 @@ Files appear whole or not at all.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,6 +45,11 @@ class FileReport:
         """For a line about the file."""
         rate = f"{self.bits_per_second / 1000:.2f} kbit/s"
         return f"{self.seconds:.2f} s, {self.num_bytes} bytes, {rate}, {self.times_real_time:.1f} x real time"
+
+    @staticmethod
+    def together(reports: Sequence[FileReport], elapsed: float) -> str:
+        """The same of several files, done in so many seconds."""
+        return FileReport(sum(r.seconds for r in reports), sum(r.num_bytes for r in reports), elapsed).summary
 
 
 def encode_file(
