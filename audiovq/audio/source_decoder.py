@@ -59,6 +59,8 @@ class SourceDecoder(ConvNeXtDecoder):
         window_length: samples of a spectrum; spectra_per_frame: spectra per fine frame, whose hop it divides.
         phase: of the filters: zero, or the least that their magnitudes allow, as a vocal tract has it.
         sharpening: how far the envelope's formants are raised in decoding; 0 for not at all.
+        evenness: how far the noise's short-time magnitudes are drawn to their mean in decoding; 0 for not at all, 1 for
+            random phases alone.
         network: see `ConvNeXtDecoder`.
 
     Attributes:
@@ -78,6 +80,7 @@ class SourceDecoder(ConvNeXtDecoder):
         spectra_per_frame: int,
         phase: Literal["zero", "minimum"],
         sharpening: float,
+        evenness: float,
         **network: Any,
     ) -> None:
         super().__init__(latent_dim, window_length=window_length, **network)
@@ -91,6 +94,7 @@ class SourceDecoder(ConvNeXtDecoder):
         )
         self.filter = SourceFilter(sample_rate, window_length, self.frame_length // spectra_per_frame, phase)
         self.sharpening = sharpening
+        self.evenness = evenness
         self.register_buffer("balance", torch.zeros(num_quantizers, self.bins))
         left, right = self.context_frames
         memory = -(-round(PHASE_SECONDS * sample_rate) // self.hop_length) + 1
@@ -115,9 +119,10 @@ class SourceDecoder(ConvNeXtDecoder):
         first = place.first_frame * self.upsample
         return Pulses(pulse_cycles(f0, voiced, self.frame_length, self.sample_rate, first), f0, voiced)
 
-    def synthesize(self, controls: Controls, pulses: Pulses, noise: Tensor) -> Tensor:
+    def synthesize(self, controls: Controls, pulses: Pulses, noise: Tensor, evenness: float = 0.0) -> Tensor:
         """Waveform `[B, 1, T]` of pulses and of noise `[B, T]` of unit variance."""
-        return self.filter(controls, pulse_train(pulses, self.frame_length, self.sample_rate), pulses.voiced, noise)
+        train = pulse_train(pulses, self.frame_length, self.sample_rate)
+        return self.filter(controls, train, pulses.voiced, noise, evenness)
 
     def forward(self, z_q: Tensor, speaker: Tensor | None = None, place: Place | None = None) -> Tensor:
         """The network's own pulses, and the place's noise."""
@@ -131,7 +136,7 @@ class SourceDecoder(ConvNeXtDecoder):
         controls = replace(controls, log_envelope=envelope + self.balance[(place.num_levels or 0) - 1])
         batch, frames = controls.pitch.shape[:2]
         noise = noise_at(place, batch, self.hop_length, frames * self.frame_length, envelope.device)
-        return self.synthesize(controls, self.pulses(controls, place), noise)
+        return self.synthesize(controls, self.pulses(controls, place), noise, self.evenness)
 
     @torch.no_grad()
     def _start_as_speech(self) -> None:
@@ -167,7 +172,9 @@ class SourceFilter(nn.Module):
         reach = round(SMOOTHING_HZ * window_length / sample_rate)
         self.register_buffer("smoothing", smoothing_matrix(window_length // 2 + 1, reach), persistent=False)
 
-    def forward(self, controls: Controls, train: Tensor, voiced: Tensor, noise: Tensor) -> Tensor:
+    def forward(
+        self, controls: Controls, train: Tensor, voiced: Tensor, noise: Tensor, evenness: float = 0.0
+    ) -> Tensor:
         """train, noise: `[B, T]` of unit power; voiced: `[B, F]` -> `[B, 1, T]`."""
         log_envelope = controls.log_envelope.clamp_max(self.MAX_LOG_ENVELOPE)
         envelope = minimum_phase(log_envelope) if self.phase == "minimum" else log_envelope.exp()
@@ -176,7 +183,17 @@ class SourceFilter(nn.Module):
         frame = noise.shape[1] // voiced.shape[1]
         gate = at_samples(voiced.float(), frame).unflatten(1, (-1, self.hop_length)).mean(-1)
         noisy = (1 - gate.unsqueeze(-1) * power).clamp_min(1e-4).sqrt()
-        return self.inverse_stft(envelope * (power.sqrt() * self.stft(train) + noisy * self.stft(noise)))
+        hiss = self.even(self.stft(noise), evenness) if evenness else self.stft(noise)
+        return self.inverse_stft(envelope * (power.sqrt() * self.stft(train) + noisy * hiss))
+
+    def even(self, noise: Tensor, evenness: float) -> Tensor:
+        """The spectra of white noise of unit variance with magnitudes to the power of 1 - evenness; the power is kept.
+
+        Its magnitudes are Rayleigh's. They differ from the recording's however good the envelope, and so are taken for
+        a smear of it.
+        """
+        scale = self.stft.window.square().sum().sqrt()
+        return noise * (noise.abs() / scale).clamp_min(1e-3) ** -evenness / math.sqrt(math.gamma(2 - evenness))
 
     def sharpen(self, log_envelope: Tensor, strength: float) -> Tensor:
         """Deviations from the mean over `SMOOTHING_HZ` to either side times 1 + strength; the power there is kept."""
