@@ -18,6 +18,7 @@ from torch import Tensor
 from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.audio.wavenet_sampler import WaveNetSampler
+from audiovq.codec.conceal import Codes, Gains, fade, read_concealed
 from audiovq.codec.part import Part
 from audiovq.codec.source import FrameSource
 
@@ -54,14 +55,13 @@ def sample_blocks(
     for begin in range(0, longest, BLOCK_FRAMES):
         count = min(BLOCK_FRAMES, longest - begin)
         going = [part for part in going if part.end > begin * hop]
-        codes = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
-        pairs = zip(going, codes, strict=True)
+        blocks = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
+        pairs = zip(going, (codes for codes, _ in blocks), strict=True)
         condition = torch.cat([_condition(model, sampler, row, part.speaker) for part, rows in pairs for row in rows])
         state = state.first(len(condition))
         uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams[: len(condition)]]))
         drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
-        lost = (np.concatenate(codes)[:, :, LOOKAHEAD : LOOKAHEAD + count] < 0).all(axis=1)  # [B, count]
-        drawn[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
+        fade(drawn, np.concatenate([gains[:, :count] for _, gains in blocks]))
         _put(drawn, begin * hop, going, sounds)
         if progress is not None:
             progress(begin + count, longest)
@@ -79,16 +79,19 @@ def _put(drawn: NDArray[np.float32], begin: int, parts: Sequence[Part], sounds: 
         row += len(sound)
 
 
-def _block(frames: FrameSource, begin: int, total: int) -> NDArray[np.int64]:
+def _block(frames: FrameSource, begin: int, total: int) -> tuple[Codes, Gains]:
     """Codes of a block and of `LOOKAHEAD` frames at either end, `[C, Q, F]`; -1 where there are none, or none count.
 
-    What follows frame `total` counts only as far as the sound before it depends on it.
+    And gains `[C, BLOCK_FRAMES, 2]` of the block alone. What follows frame `total` counts only as far as the sound
+    before it depends on it.
     """
     first, last = begin - LOOKAHEAD, begin + BLOCK_FRAMES + LOOKAHEAD
     start = max(first, 0)
-    codes = frames.read(start, min(last, total + LOOKAHEAD))
-    after = last - start - codes.shape[2]
-    return np.pad(codes, ((0, 0), (0, 0), (start - first, after)), constant_values=-1)
+    codes, gains = read_concealed(frames, start, min(last, total + LOOKAHEAD))
+    edges = start - first, last - start - codes.shape[2]
+    codes = np.pad(codes, ((0, 0), (0, 0), edges), constant_values=-1)
+    gains = np.pad(gains, ((0, 0), edges, (0, 0)), constant_values=1)
+    return codes, gains[:, LOOKAHEAD:-LOOKAHEAD]
 
 
 def _condition(model: AudioVQVAE, sampler: WaveNetSampler, codes: NDArray[np.int64], speaker: int | None) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioVQVAE, Place
+from audiovq.codec.conceal import fade, read_concealed
 from audiovq.codec.part import Part
 
 Waveform = NDArray[np.float32]
@@ -61,7 +62,7 @@ def decode_blocks(
     pitch_shift: float = 0.0,
     progress: Progress | None = None,
 ) -> Waveform:
-    """Samples begin .. end - 1 of the part at the model's rate, `[C, end - begin]`.
+    """Samples begin .. end - 1 of the part at the model's rate, `[C, end - begin]`; lost frames are concealed.
 
     `decoder` is a feed-forward one; `audiovq.codec.autoregressive` has the counterpart for the others. seed and
     pitch_shift: see `Place`; every channel has noise of its own.
@@ -75,12 +76,13 @@ def decode_blocks(
     sound = np.zeros((channels, (last - first) * hop), np.float32)
     for begin, end in _blocks(first, last, block_frames):
         before = min(context[0], begin)
-        codes = part.frames.read(begin - before, end + context[1])
+        codes, gains = read_concealed(part.frames, begin - before, end + context[1])
         wanted = slice(before * hop, (before + end - begin) * hop)
         for some in _groups(channels, end - begin, block_frames):
             here = replace(place, first_frame=begin - before, channels=range(channels)[some])
             block = _decode(model, codes[some], decoder, part.speaker, device, here)
             sound[some, (begin - first) * hop : (end - first) * hop] = block[:, wanted]
+        fade(sound[:, (begin - first) * hop : (end - first) * hop], gains[:, before : before + end - begin])
         if progress is not None:
             progress(end - first, last - first)
     return sound[:, part.begin - first * hop : part.end - first * hop]
@@ -126,12 +128,8 @@ def _decode(
     device: torch.device,
     place: Place,
 ) -> Waveform:
-    """Codes `[C, Q, F]` -> sound `[C, F * hop]`; silence where codes are lost (-1)."""
+    """Codes `[C, Q, F]` -> sound `[C, F * hop]`."""
     speakers = None if speaker is None else torch.full((len(codes),), speaker, device=device)
     batch = torch.from_numpy(codes).to(device)
     sound = model.decode(batch, decoder=decoder, speaker=speakers, place=place)  # [C, 1, F * hop]
-    samples = cast(Waveform, sound.squeeze(1).float().cpu().numpy())
-    lost = (codes < 0).all(axis=1)  # [C, F]
-    if lost.any():
-        samples[lost.repeat(model.hop_length, axis=1)] = 0.0
-    return samples
+    return cast(Waveform, sound.squeeze(1).float().cpu().numpy())

@@ -281,7 +281,7 @@ class Codec:
                 faster and draw from very nearly the same distribution.
             pitch_shift: semitones, for a decoder with a source.
             allow_mismatch: decode although the file names another model, if at least the shape of its codes fits.
-            conceal: a damaged packet becomes silence, with a warning, instead of an error.
+            conceal: damaged packets are bridged (`audiovq.codec.conceal`), with a warning, instead of an error.
             progress: as in `encode`.
 
         Returns:
