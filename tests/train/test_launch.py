@@ -85,6 +85,18 @@ def hash_of(row: torch.Tensor) -> str:
     return hashlib.sha256(row.numpy().tobytes()).hexdigest()
 
 
+@pytest.mark.parametrize("value", ["", "one"])
+def test_ranks_that_are_no_numbers_do_not_stop_a_run(tiny_pack, tmp_path, value):
+    """A job's script may export them empty, and Lightning reads them as it is imported."""
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_tree(tiny_pack, max_steps=1)))
+    names = [*SLURM, "RANK", "LOCAL_RANK", "WORLD_SIZE", "JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK"]
+    command = [sys.executable, "-m", "audiovq", "train", str(tmp_path / "tiny.yaml"), "--exp", str(tmp_path / "exp")]
+    environment = {**os.environ, **dict.fromkeys(names, value)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "exp" / "trained.json").exists()
+
+
 class Died(Exception):
     """In place of kill -9."""
 
