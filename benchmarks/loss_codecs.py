@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from audiovq.data.audio import from_int16, to_int16
 PACKET_SECONDS = 0.1
 Waveform = NDArray[np.float32]
 Bools = NDArray[np.bool_]
+Way = Literal["bridged", "silence", "repetition"]
 
 
 @dataclass(frozen=True)
@@ -55,27 +57,34 @@ class LossyCodec:
 # The bundled model
 
 
-def ours(codec: Codec, levels: int, concealed: bool = True) -> LossyCodec:
-    """The codec at so many levels; not `concealed`: silence stands where packets are lost."""
-    rate = codec.bitrates[levels - 1]
-    name = f"audiovq {rate / 1000:g}k" + ("" if concealed else ", silence")
-    return LossyCodec(name, codec.sample_rate, partial(_send_codes, codec, levels, concealed))
+def ours(codec: Codec, levels: int, way: Way = "bridged") -> LossyCodec:
+    """The codec at so many levels, with its own concealment, or silence or the last frame where packets are lost."""
+    name = f"audiovq {codec.bitrates[levels - 1] / 1000:g}k" + ("" if way == "bridged" else f", {way}")
+    return LossyCodec(name, codec.sample_rate, partial(_send_codes, codec, levels, way))
 
 
-def _send_codes(codec: Codec, levels: int, concealed: bool, sound: Waveform) -> Sent:
+def _send_codes(codec: Codec, levels: int, way: Way, sound: Waveform) -> Sent:
     encoded = codec.encode(sound, codec.sample_rate, num_quantizers=levels)
     per_packet = round(PACKET_SECONDS * codec.frame_rate)
-    packets = -(-encoded.codes.shape[2] // per_packet)
+    frames = encoded.codes.shape[2]
+    packets = -(-frames // per_packet)
     header = replace(encoded.header, frames_per_packet=per_packet)
     with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as empty:
         size = write_codes(file, header, encoded.codes)
         size -= write_codes(empty, replace(header, num_samples=0), encoded.codes[:, :, :0])  # the header is protected
 
     def receive(lost: Bools, flips: NDArray[np.int64]) -> Waveform:
-        frames = lost.repeat(per_packet)[: encoded.codes.shape[2]]
-        output = codec.decode(EncodedAudio(encoded.header, np.where(frames, -1, encoded.codes)))[0]
-        if not concealed:
-            output[frames.repeat(codec.hop_length)[: len(output)]] = 0
+        gone = lost.repeat(per_packet)[:frames]
+        codes = np.where(gone, -1, encoded.codes)
+        if way == "repetition":
+            last = np.maximum.accumulate(np.where(gone, 0, np.arange(frames)))
+            output = codec.decode(EncodedAudio(encoded.header, encoded.codes[:, :, last]))
+            padded = np.pad(output, ((0, 0), (0, frames * codec.hop_length - len(sound))))
+            fade(padded, Concealer(1, codec.frame_rate).push(codes)[1])
+            return padded[0, : len(sound)]
+        output = codec.decode(EncodedAudio(encoded.header, codes))[0]
+        if way == "silence":
+            output[gone.repeat(codec.hop_length)[: len(output)]] = 0
         return output
 
     return Sent([round(8 * size / packets)] * packets, receive)

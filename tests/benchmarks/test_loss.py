@@ -46,7 +46,7 @@ def test_a_worse_channel_loses_what_a_better_one_does(benchmark_module):
     assert (more | ~some).all()
 
 
-@pytest.mark.parametrize("name", ["audiovq:1", "silence:1", "opus:6", "codec2:1300"])
+@pytest.mark.parametrize("name", ["audiovq:1", "silence:1", "repetition:1", "opus:6", "codec2:1300"])
 def test_codecs_hear_what_is_left(benchmark_module, speech, name):
     codecs = benchmark_module("loss").CODECS
     try:
