@@ -67,13 +67,18 @@ class EncoderStream:
         return self._taken()
 
     def flush(self) -> bytes:
-        """The rest and the stream's end, as the sound ends here; nothing may follow."""
+        """The rest and the stream's end, as the sound ends here; nothing may follow.
+
+        Raises BadAudioError if a length was announced, and it is another.
+        """
         self._check_open()
         self._ended = True
         for block in self._resampler.last_blocks():
             self._write(self._codes.blocks(block))
         self._write(iter([self._codes.flush()]))
-        self._writer.close(self._num_samples)
+        if self.header.num_samples not in (None, self._num_samples):
+            raise BadAudioError(f"{self._num_samples} samples were pushed, not {self.header.num_samples} as announced")
+        self._writer.close(None if self.header.num_samples is not None else self._num_samples)
         return self._taken()
 
     def _write(self, blocks: Iterator[Codes]) -> None:
