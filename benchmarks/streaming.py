@@ -144,7 +144,8 @@ def pipeline(model: str, seconds: float, buffer: float) -> str:
     return (
         f"{seconds:g} s of sound, all of it back: {arrived[-1][1] == warm + len(data)}; gaps of a player that waits"
         f" {buffer:g} s: {', '.join(gaps) or 'none'}; a sample's way through both: median {np.median(waits):.3f} s,"
-        f" 99 % {np.quantile(waits, 0.99):.3f} s, longest {max(waits):.3f} s; the feeder was late by at most {longest_late:.3f} s"
+        f" 99 % {np.quantile(waits, 0.99):.3f} s, longest {max(waits):.3f} s;"
+        f" the feeder was late by at most {longest_late:.3f} s"
     )
 
 
