@@ -18,6 +18,7 @@ from torch import Tensor
 from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.audio.wavenet_sampler import WaveNetSampler
+from audiovq.audio.wavenet_sampler.state import SamplerState
 from audiovq.codec.loading import released
 from audiovq.codec.part import Part
 from audiovq.codec.sound import Waveform
@@ -59,22 +60,80 @@ def sample_blocks(
         count = min(BLOCK_FRAMES, longest - begin)
         going = [part for part in going if part.end > begin * hop]
         codes = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
-        with released(next(model.parameters()).device):
-            pairs = zip(going, codes, strict=True)
-            conditions = [_condition(model, sampler, row, part.speaker) for part, rows in pairs for row in rows]
-            condition = torch.cat(conditions)
-            state = state.first(len(condition))
-            uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams[: len(condition)]]))
-            drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1)
-            sound = drawn.cpu().numpy()
-        lost = (np.concatenate(codes)[:, :, LOOKAHEAD : LOOKAHEAD + count] < 0).all(axis=1)  # [B, count]
-        sound[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
+        speakers = [part.speaker for part, rows in zip(going, codes, strict=True) for _ in rows]
+        state = state.first(len(speakers))
+        sound = _draw(model, sampler, np.concatenate(codes), speakers, streams[: len(speakers)], state, count)
         pieces = [np.zeros((part.frames.header.channels, 0), np.float32) for part in parts]
         for i, piece in zip(order, _pieces(sound, begin * hop, going), strict=False):  # those that are done follow
             pieces[i] = piece
         yield pieces
         if progress is not None:
             progress(begin + count, longest)
+
+
+class SamplingStream:
+    """Codes -> sound, as `SoundStream` says, with the samples that `sample_blocks` draws.
+
+    Args:
+        model: whose codes these are.
+        sampler: of one of its WaveNet decoders.
+        channels: C.
+        speaker: index of the voice; None for a model without speakers.
+        seed: of the uniform numbers, with the channel's number.
+    """
+
+    def __init__(
+        self, model: AudioVQVAE, sampler: WaveNetSampler, channels: int, *, speaker: int | None, seed: int
+    ) -> None:
+        self.lookahead = (BLOCK_FRAMES + LOOKAHEAD - 1) * model.hop_length
+        self._model, self._sampler, self._speakers = model, sampler, [speaker] * channels
+        self._streams = [np.random.default_rng([seed, channel]) for channel in range(channels)]
+        with released(next(model.parameters()).device):
+            self._state = sampler.start(channels)
+        self._codes: NDArray[np.int64] | None = None  # `LOOKAHEAD` frames that were drawn, and those to draw
+
+    def push(self, codes: NDArray[np.int64]) -> Waveform:
+        held = np.full((*codes.shape[:2], LOOKAHEAD), -1) if self._codes is None else self._codes
+        self._codes = np.concatenate([held, codes], axis=2)
+        drawn = [np.zeros((len(codes), 0), np.float32)]
+        while self._codes.shape[2] >= BLOCK_FRAMES + 2 * LOOKAHEAD:
+            drawn.append(self._next(BLOCK_FRAMES))
+        return np.concatenate(drawn, axis=1)
+
+    def flush(self) -> Waveform:
+        drawn = [np.zeros((len(self._speakers), 0), np.float32)]
+        while self._codes is not None and (left := self._codes.shape[2] - LOOKAHEAD) > 0:
+            drawn.append(self._next(min(BLOCK_FRAMES, left)))
+        return np.concatenate(drawn, axis=1)
+
+    def _next(self, count: int) -> Waveform:
+        assert self._codes is not None
+        block = self._codes[:, :, : BLOCK_FRAMES + 2 * LOOKAHEAD]
+        missing = BLOCK_FRAMES + 2 * LOOKAHEAD - block.shape[2]
+        block = np.pad(block, ((0, 0), (0, 0), (0, missing)), constant_values=-1)
+        self._codes = self._codes[:, :, count:]
+        return _draw(self._model, self._sampler, block, self._speakers, self._streams, self._state, count)
+
+
+def _draw(
+    model: AudioVQVAE,
+    sampler: WaveNetSampler,
+    codes: NDArray[np.int64],
+    speakers: Sequence[int | None],
+    streams: Sequence[np.random.Generator],
+    state: SamplerState,
+    count: int,
+) -> Waveform:
+    """The first `count` frames of a block, `[B, count * hop]`; codes with `LOOKAHEAD` frames at either end."""
+    hop = model.hop_length
+    with released(next(model.parameters()).device):
+        rows = zip(codes, speakers, strict=True)
+        condition = torch.cat([_condition(model, sampler, row, speaker) for row, speaker in rows])
+        uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams]))
+        drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
+    lost = (codes[:, :, LOOKAHEAD : LOOKAHEAD + count] < 0).all(axis=1)  # [B, count]
+    drawn[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
+    return drawn
 
 
 def _pieces(sound: Waveform, begin: int, parts: Sequence[Part]) -> Iterator[Waveform]:

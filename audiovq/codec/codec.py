@@ -18,12 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiovq.audio import AudioVQVAE
+from audiovq.audio import AudioVQVAE, FeedForwardDecoder, Place
 from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.bitstream import AudioHeader, second_of_frames, write_codes
 from audiovq.bitstream.packing import bit_width
-from audiovq.codec.autoregressive import sample_blocks
-from audiovq.codec.blocks import Progress, decode_blocks, encode_blocks
+from audiovq.codec.autoregressive import SamplingStream, sample_blocks
 from audiovq.codec.checks import (
     MAX_CHANNELS,
     check_header,
@@ -33,6 +32,7 @@ from audiovq.codec.checks import (
     levels_for,
     voice_of,
 )
+from audiovq.codec.code_streams import FeedForwardStream, Progress, SoundStream, codes_of
 from audiovq.codec.loading import (
     check_fingerprint,
     check_trained,
@@ -279,15 +279,8 @@ class Codec:
         if header.gain_db is not None:  # as the header keeps it
             gain = factor(header.gain_db)
             heard = (piece * gain for piece in heard)
-        return header, encode_blocks(
-            self.model,
-            heard,
-            (sound.channels, -(-sound.num_samples * self.sample_rate // rate)),
-            levels,
-            block_frames=self._block_frames,
-            device=self.device,
-            progress=progress,
-        )
+        shape = sound.channels, -(-sound.num_samples * self.sample_rate // rate)
+        return header, codes_of(self.model, heard, shape, levels, most_frames=self._block_frames, progress=progress)
 
     def decode(
         self,
@@ -362,9 +355,14 @@ class Codec:
         if sampler is not None:
             drawn = partial(sample_blocks, self.model, sampler, [part], seed=seed, progress=progress)
             return _sound(part, lambda: part.finished(blocks[0] for blocks in drawn()))
-        blocks: dict[str, Any] = {"block_frames": self._block_frames, "device": self.device, "progress": progress}
-        blocks |= {"decoder": decoder, "seed": seed, "pitch_shift": pitch_shift}
-        return _sound(part, lambda: part.finished(decode_blocks(self.model, part, **blocks)))
+
+        def stream_at(frame: int) -> SoundStream:
+            place = Place(seed=seed, first_frame=frame, pitch_shift=pitch_shift)
+            return self._sound_stream(frames.header.channels, part.speaker, place, decoder, precision)
+
+        context, _ = self.model.decoder_context(decoder) or (0, 0)
+        blocks: dict[str, Any] = {"block_frames": self._block_frames, "progress": progress}
+        return _sound(part, lambda: part.finished(part.decoded(stream_at, context_frames=context, **blocks)))
 
     def decode_many(
         self,
@@ -413,6 +411,17 @@ class Codec:
         """Waveform `[C, T]` and sample rate from the bytes of a `.codes` file; `options` and errors as of `decode`."""
         frames = FrameSource(io.BytesIO(data), conceal=conceal)
         return self.decode(frames, **options), frames.header.sample_rate
+
+    def _sound_stream(
+        self, channels: int, speaker: int | None, place: Place, decoder: str | None, precision: str | None
+    ) -> SoundStream:
+        """Codes -> sound at the model's rate, from the frame that `place` names on; a WaveNet begins at the first."""
+        module, sampler = self.model.decoder(decoder), self._sampler(decoder, precision)
+        if sampler is not None:
+            return SamplingStream(self.model, sampler, channels, speaker=speaker, seed=place.seed)
+        assert isinstance(module, FeedForwardDecoder)
+        how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
+        return FeedForwardStream(self.model, module, channels, **how)
 
     def _part(
         self, frames: FrameSource, speaker: str | None, start: float, duration: float | None, allow_mismatch: bool
