@@ -11,6 +11,7 @@ from torch import Tensor
 
 from audiovq.audio import AudioVQVAE, SourceDecoder
 from audiovq.bitstream import AudioHeader
+from audiovq.bitstream.header import MAX_PACKET_FRAMES
 from audiovq.data.audio import level_remark
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
 
@@ -54,6 +55,15 @@ def checked_rate(rate: float) -> int:
     if not 1 <= whole <= MAX_RATE:
         raise BadAudioError(f"sample rate {rate} Hz; give a whole number from 1 to {MAX_RATE} Hz")
     return whole
+
+
+def packet_frames_of(seconds: float, frame_rate: float) -> int:
+    """Frames of a packet of that length, at least one; ConfigError for a length that no packet has."""
+    if not 0 < seconds * frame_rate <= MAX_PACKET_FRAMES:
+        raise ConfigError(
+            f"packets of {seconds:g} s; give more than 0 and at most {MAX_PACKET_FRAMES / frame_rate:g} s"
+        )
+    return max(1, round(seconds * frame_rate))
 
 
 def levels_for(model: AudioVQVAE, bitrates: list[float], bitrate: float | None, num_quantizers: int | None) -> int:

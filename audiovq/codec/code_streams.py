@@ -49,10 +49,14 @@ class CodesStream:
         channels: C, coded one by one.
         num_quantizers: levels Q.
         most_frames: frames of all channels together that the network sees at once.
+
+    Attributes:
+        lookahead: samples after its own hop that a frame of codes waits for.
     """
 
     def __init__(self, model: AudioVQVAE, channels: int, num_quantizers: int, *, most_frames: int) -> None:
         self.device = next(model.parameters()).device
+        self.lookahead = model.encoder.lookahead
         self._model, self._levels = model, num_quantizers
         self._groups, frames = _groups(channels, most_frames)
         self._step = frames * model.hop_length

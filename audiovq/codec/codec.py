@@ -30,10 +30,12 @@ from audiovq.codec.checks import (
     checked_rate,
     checked_waveform,
     levels_for,
+    packet_frames_of,
     voice_of,
 )
-from audiovq.codec.code_streams import FeedForwardStream, Progress, SoundStream, codes_of
+from audiovq.codec.code_streams import CodesStream, FeedForwardStream, Progress, SoundStream, codes_of
 from audiovq.codec.loading import (
+    as_released,
     check_fingerprint,
     check_trained,
     model_at_hand,
@@ -45,6 +47,7 @@ from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.part import Part
 from audiovq.codec.sound import Sound, Waveform, sound_of
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
+from audiovq.codec.streams import PACKET_SECONDS, DecoderStream, EncoderStream
 from audiovq.data.resampling import resampled_blocks
 from audiovq.errors import BadAudioError
 from audiovq.modelfolder import StoredModel, read_model
@@ -170,15 +173,22 @@ class Codec:
 
     def header(
         self,
-        num_samples: int,
+        num_samples: int | None,
         levels: int,
         *,
         sample_rate: int | None = None,
         channels: int = 1,
         gain_db: float | None = None,
         speaker: str | None = None,
+        packet_seconds: float | None = None,
     ) -> AudioHeader:
-        """The header of a recording: so many samples per channel at `sample_rate`, by default the model's own."""
+        """The header of a recording: so many samples per channel at `sample_rate`, by default the model's own.
+
+        num_samples: None for a stream. packet_seconds: length of a packet; by default that of files.
+        """
+        frames = second_of_frames(self.sample_rate, self.hop_length)
+        if packet_seconds is not None:
+            frames = packet_frames_of(packet_seconds, self.frame_rate)
         return AudioHeader(
             model=self.name,
             fingerprint=self.fingerprint[:8],
@@ -187,7 +197,7 @@ class Codec:
             num_samples=num_samples,
             model_sample_rate=self.sample_rate,
             hop_length=self.hop_length,
-            frames_per_packet=second_of_frames(self.sample_rate, self.hop_length),
+            frames_per_packet=frames,
             codebook_sizes=tuple(self.model.codebook_sizes[:levels]),
             gain_db=gain_db,
             speaker=speaker,
@@ -400,6 +410,67 @@ class Codec:
             sounds = zip(parts, drawn, strict=True)
             return [_sound(part, partial(part.finished, pieces)).joined() for part, pieces in sounds]
 
+    # Streams.
+
+    @as_released
+    def encoder_stream(
+        self,
+        sample_rate: float,
+        channels: int = 1,
+        *,
+        bitrate: float | None = None,
+        num_quantizers: int | None = None,
+        speaker: str | None = None,
+        packet_seconds: float = PACKET_SECONDS,
+    ) -> EncoderStream:
+        """Sound to the bytes of a `.codes` stream, as it is heard: push samples, and flush at the end.
+
+        The codes are those of `encode`, however the sound is cut. Options and errors are those of `encode`, without
+        `normalize`, which would have to know the whole.
+
+        Args:
+            channels: 1 to 255.
+            packet_seconds: length of a packet; the shorter, the less a sample waits, and the more bytes there are.
+
+        Raises:
+            ConfigError: a length that no packet has.
+        """
+        levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
+        rate = checked_rate(sample_rate)
+        options: dict[str, Any] = {"channels": channels, "speaker": speaker, "packet_seconds": packet_seconds}
+        header = self.header(None, levels, sample_rate=rate, **options)
+        codes = CodesStream(self.model, channels, levels, most_frames=self._block_frames)
+        return EncoderStream(header, codes)
+
+    def decoder_stream(
+        self,
+        decoder: str | None = None,
+        *,
+        speaker: str | None = None,
+        seed: int = 0,
+        precision: str | None = None,
+        pitch_shift: float = 0.0,
+        allow_mismatch: bool = False,
+        conceal: bool = False,
+    ) -> DecoderStream:
+        """The bytes of a `.codes` file or stream to sound, as they arrive: push bytes, and flush at the end.
+
+        The sound is that of `decode`, however the bytes are cut. Options and errors are those of `decode`; those of
+        the header come up as it arrives.
+        """
+        self._sampler(decoder, precision)
+        check_pitch_shift(self.model, decoder, pitch_shift)
+
+        def start(header: AudioHeader) -> SoundStream:
+            self._check_header(header, "<stream>", allow_mismatch)
+            place = Place(seed=seed, pitch_shift=pitch_shift)
+            voice = voice_of(self.model, header, speaker)
+            return self._sound_stream(header.channels, voice, place, decoder, precision)
+
+        return DecoderStream(start, conceal=conceal)
+
+    # Bytes.
+
     def compress(self, waveform: Tensor | NDArray[Any], sample_rate: float, **options: Any) -> bytes:
         """The bytes of a `.codes` file; `options` and errors as of `encode`."""
         encoded = self.encode(waveform, sample_rate, **options)
@@ -423,13 +494,16 @@ class Codec:
         how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
         return FeedForwardStream(self.model, module, channels, **how)
 
+    def _check_header(self, header: AudioHeader, source: str, allow_mismatch: bool) -> None:
+        check_header(self.model, header, source)
+        if not allow_mismatch:
+            check_fingerprint(header, source, self.name, self.fingerprint)
+
     def _part(
         self, frames: FrameSource, speaker: str | None, start: float, duration: float | None, allow_mismatch: bool
     ) -> Part:
         """What is to be decoded, checked against the model."""
-        check_header(self.model, frames.header, frames.name)
-        if not allow_mismatch:
-            check_fingerprint(frames.header, frames.name, self.name, self.fingerprint)
+        self._check_header(frames.header, frames.name, allow_mismatch)
         return Part.of(frames, voice_of(self.model, frames.header, speaker), start, duration)
 
     def _sampler(self, decoder: str | None, precision: str | None) -> WaveNetSampler | None:

@@ -5,6 +5,7 @@ Arrays are `[C, T]`; rates are in Hz.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -128,3 +129,16 @@ def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_sam
     total = -(-num_samples * source_rate // rate)
     first = max(0, start * source_rate // rate - reach) // step * step
     return first, min(total, -(-stop * source_rate // rate) + reach)
+
+
+@functools.cache
+def resampling_delay(rate_in: int, rate_out: int) -> float:
+    """The longest that a `Resampler` holds a sample back, seconds. It is measured: soxr does not say, and it varies."""
+    resampler = Resampler(rate_in, rate_out, 1)
+    step = max(1, rate_in // 1000)
+    taken, given, longest = 0, 0, 0.0
+    while rate_in != rate_out and min(taken / rate_in * rate_out, taken) < 4000:
+        taken += step
+        given += resampler.push(np.zeros((1, step), np.float32)).shape[1]
+        longest = max(longest, taken / rate_in - given / rate_out)
+    return longest
