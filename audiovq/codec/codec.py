@@ -53,7 +53,7 @@ from audiovq.data.resampling import resampled_blocks
 from audiovq.errors import BadAudioError
 from audiovq.modelfolder import StoredModel, read_model
 
-BLOCK_SECONDS = 10.0
+BLOCK_SECONDS = 4.0
 
 
 class Codec:
