@@ -29,11 +29,11 @@ from audiovq import AudioVQVAE, load_model
 from audiovq.audio import WaveNetDecoder
 from audiovq.audio.mulaw import mulaw_decode, mulaw_encode
 from audiovq.bitstream import read_codes
-from audiovq.data.audio import resample
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.files import atomic_output
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.data.resampling import resample
 from audiovq.errors import AudioVQError
 from audiovq.evaluate.likelihood import measure_likelihood
 from audiovq.metrics.interval import share_interval

@@ -44,6 +44,14 @@ class LogMelEncoderConfig(Config):
     expansion: Width = 3
     lookahead: Layers = 0
 
+    @model_validator(mode="after")
+    def _whole_mel_frames(self) -> "LogMelEncoderConfig":
+        if self.hop_length % self.mel_frames_per_code:
+            raise ValueError("mel_frames_per_code: must divide hop_length")
+        if self.window_length * self.mel_frames_per_code < self.hop_length:
+            raise ValueError("window_length: must reach from one mel frame to the next")
+        return self
+
 
 class MuLawConfig(Config):
     """Softmax over mu-law classes."""

@@ -4,8 +4,9 @@ It knows integers and headers, not networks. `CodesWriter` and `CodesReader` wor
 `read_codes` take one call.
 """
 
+from audiovq.bitstream.coder import Coding, PacketCoder
 from audiovq.bitstream.describe import describe
-from audiovq.bitstream.header import Coding, Header, Media
+from audiovq.bitstream.header import Header, Media
 from audiovq.bitstream.media import (
     AudioHeader,
     ImageHeader,
@@ -27,6 +28,7 @@ __all__ = [
     "Header",
     "ImageHeader",
     "Media",
+    "PacketCoder",
     "as_audio",
     "as_image",
     "describe",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from audiovq.bitstream.header import VERSION, Coding, Header, Media
+from audiovq.bitstream.coder import Coding
+from audiovq.bitstream.header import VERSION, Header, Media
 from audiovq.bitstream.media import AudioHeader, ImageHeader
 
 

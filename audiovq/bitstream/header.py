@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
+from audiovq.bitstream.coder import Coding
 from audiovq.bitstream.fields import Cursor, check_name, check_range, level_runs, set_integers, short_text
 from audiovq.bitstream.packing import bit_width, packed_size
 from audiovq.errors import BadCodesError
@@ -39,13 +40,6 @@ class Media(IntEnum):
 
     AUDIO = 0
     IMAGE = 1
-
-
-class Coding(IntEnum):
-    """How a payload holds its codes."""
-
-    PACKED = 0
-    ENTROPY = 1  # reserved
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,6 +105,13 @@ class CodesReader:
         while (codes := self._read_packet(self._conceal)) is not None:
             yield codes
 
+    def next_packet(self) -> np.ndarray | None:
+        """Codes of the packet at the source's place, or None after the last. Errors: those of `packets`.
+
+        Nothing but the source's place has changed if the source raises an error of its own.
+        """
+        return self._read_packet(self._conceal)
+
     def read(self, start_frame: int = 0, stop_frame: int | None = None) -> np.ndarray:
         """Codes of frames start_frame .. stop_frame - 1, int64 [C, Q, F].
 

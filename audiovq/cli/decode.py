@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,14 @@ import click
 
 from audiovq.cli.shared.archive import decode_entries, read_map, specifier
 from audiovq.cli.shared.batch import File, process
-from audiovq.cli.shared.options import decode_options, decoding_threads, set_threads, skip_option, work_options
+from audiovq.cli.shared.options import (
+    decode_options,
+    decoding_jobs,
+    jobs_option,
+    set_threads,
+    skip_option,
+    work_options,
+)
 from audiovq.cli.shared.progress import Progress, in_samples
 from audiovq.cli.shared.report import show_notices
 from audiovq.errors import AudioVQError
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--duration", type=click.FloatRange(min=0), help="Decode so many seconds; to the end if not given.")
 @click.option("--conceal", is_flag=True, help="Bridge damaged packets by the sound before, instead of an error.")
 @skip_option
+@jobs_option
 @work_options
 @click.pass_context
 def decode(
@@ -43,6 +50,7 @@ def decode(
     conceal: bool,
     device: str,
     threads: int | None,
+    jobs: int | None,
     force: bool,
     skip_existing: bool,
     quiet: bool,
@@ -65,11 +73,10 @@ def decode(
         raise click.UsageError("--utt2spk needs ids, which a .codes file has not; read from scp:FILE or ark:FILE")
     show_notices(not quiet)
     set_threads(threads)
-    work = _Decoding(model, device, threads, conceal, force, decoding)
+    work = _Decoding(model, device, threads, jobs, conceal, force, decoding)
     shown: dict[str, Any] = {"quiet": quiet, "debug": ctx.find_root().params["debug"], "skip_existing": skip_existing}
     if entries is None:
-        at_once = work.files_at_once
-        process(source, target, work.file, suffixes=(".codes",), new_suffix=".wav", files_at_once=at_once, **shown)
+        process(source, target, work.file, suffixes=(".codes",), new_suffix=".wav", jobs=work.jobs_of_files, **shown)
         return
     from audiovq.codec.sampled import recordings_of
 
@@ -78,7 +85,7 @@ def decode(
     def decode_entry(utterance: str, encoded: EncodedAudio, target: Path, progress: Progress) -> FileReport:
         return work.recording(encoded, target, progress, voices.get(utterance))
 
-    decode_entries(recordings, target, decode_entry, threads=work.recordings_at_once, force=force, **shown)
+    decode_entries(recordings, target, decode_entry, jobs=work.jobs_of_recordings, force=force, **shown)
 
 
 class _Decoding:
@@ -86,20 +93,27 @@ class _Decoding:
 
     Args:
         model: its name, for all that is decoded; None: the files of a tree may come from several models.
-        device, threads, conceal, force: as the options.
+        device, threads, jobs, conceal, force: as the options.
         decoding: options of `Codec.decode`.
     """
 
     def __init__(
-        self, model: str | None, device: str, threads: int | None, conceal: bool, force: bool, decoding: dict[str, Any]
+        self,
+        model: str | None,
+        device: str,
+        threads: int | None,
+        jobs: int | None,
+        conceal: bool,
+        force: bool,
+        decoding: dict[str, Any],
     ) -> None:
         from audiovq.codec import Codec
 
         self.chosen = None if model is None else Codec.from_pretrained(model, device)
-        self._device, self._threads, self._conceal, self._force = device, threads, conceal, force
+        self._device, self._threads, self._jobs = device, threads, jobs
+        self._conceal, self._force = conceal, force
         self._decoding = decoding
         self._codecs: dict[str, Codec] = {}
-        self._lock = threading.Lock()
 
     def file(self, source: File, target: File, progress: Progress) -> FileReport:
         """A `.codes` file to audio."""
@@ -115,24 +129,25 @@ class _Decoding:
         with FrameSource(encoded) as frames:
             return self._decode(frames, target, progress, self._decoding | ({"speaker": voice} if voice else {}))
 
-    def files_at_once(self, sources: list[Path]) -> int:
+    def jobs_of_files(self, sources: list[Path]) -> int:
         """As suits the first file that can be opened; in trees of several models, the others are much like it."""
         from audiovq.bitstream import CodesReader, as_audio
 
         for path in sources:
             try:
                 with CodesReader(path) as reader:
-                    return self._at_once(as_audio(reader.header, str(path)))
+                    return self._count(len(sources), as_audio(reader.header, str(path)))
             except (AudioVQError, OSError):
                 continue  # told when its turn comes
         return 1
 
-    def recordings_at_once(self, first: EncodedAudio) -> int:
+    def jobs_of_recordings(self, first: EncodedAudio) -> int:
         """As suits the first of an archive."""
-        return self._at_once(first.header)
+        return self._count(None, first.header)
 
-    def _at_once(self, header: AudioHeader) -> int:
-        return decoding_threads(self._threads, self._codec_for(header), self._decoding["decoder"])
+    def _count(self, files: int | None, header: AudioHeader) -> int:
+        how = {name: self._decoding[name] for name in ("decoder", "precision")}
+        return decoding_jobs(files, self._codec_for(header), jobs=self._jobs, threads=self._threads, **how)
 
     def _decode(self, frames: FrameSource, target: File, progress: Progress, options: dict[str, Any]) -> FileReport:
         from audiovq.codec import decode_file
@@ -146,7 +161,6 @@ class _Decoding:
 
         if self.chosen is not None:
             return self.chosen
-        with self._lock:
-            if header.model not in self._codecs:
-                self._codecs[header.model] = Codec.for_header(header, self._device)
-            return self._codecs[header.model]
+        if header.model not in self._codecs:
+            self._codecs[header.model] = Codec.for_header(header, self._device)
+        return self._codecs[header.model]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiovq.cli.shared.archive import Samples, encode_entries, read_map, specifier
-from audiovq.cli.shared.batch import File, process
+from audiovq.cli.shared.batch import File, jobs_for, process
 from audiovq.cli.shared.options import allow_short as allow_short_option
 from audiovq.cli.shared.options import (
     encode_options,
+    jobs_option,
     kaldi_options,
     refuse_both_rates,
     set_threads,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @kaldi_options
 @allow_short_option
 @skip_option
+@jobs_option
 @work_options
 @click.pass_context
 def encode(
@@ -46,6 +48,7 @@ def encode(
     allow_short: bool,
     device: str,
     threads: int | None,
+    jobs: int | None,
     force: bool,
     skip_existing: bool,
     quiet: bool,
@@ -74,6 +77,9 @@ def encode(
         in_frames = in_samples(progress, codec.hop_length)
         return encode_file(codec, source, target, force=force, allow_short=allow_short, progress=in_frames, **encoding)
 
+    def count(files: int | None) -> int:
+        return jobs_for(files, jobs=jobs, threads=threads, device=codec.device.type, one_core=False)
+
     debug = ctx.find_root().params["debug"]
     if entries is not None:
         speakers = read_map(utt2spk)
@@ -83,7 +89,13 @@ def encode(
             voice = {"speaker": speakers.get(utterance, encoding["speaker"])}
             return codec.encode(*sound, name=utterance, progress=in_frames, **(encoding | voice))
 
-        how = {"force": force, "skip_existing": skip_existing, "quiet": quiet, "debug": debug}
+        how: dict[str, Any] = {
+            "jobs": count,
+            "force": force,
+            "skip_existing": skip_existing,
+            "quiet": quiet,
+            "debug": debug,
+        }
         encode_entries(entries, target, encode_entry, segments=segments, allow_short=allow_short, **how)
         return
     process(
@@ -95,4 +107,5 @@ def encode(
         quiet=quiet,
         debug=debug,
         skip_existing=skip_existing,
+        jobs=lambda sources: count(len(sources)),
     )

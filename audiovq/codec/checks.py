@@ -11,10 +11,12 @@ from torch import Tensor
 
 from audiovq.audio import AudioVQVAE, SourceDecoder
 from audiovq.bitstream import AudioHeader
+from audiovq.bitstream.header import MAX_PACKET_FRAMES
 from audiovq.data.audio import level_remark
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
 
 MAX_PITCH_SHIFT = 24.0  # semitones
+MAX_CHANNELS = 255
 MAX_RATE = 768_000  # Hz; no recording has more, and a forged header could ask for any amount of memory
 
 
@@ -31,8 +33,10 @@ def checked_waveform(waveform: Tensor | NDArray[Any], name: str) -> NDArray[np.f
     if array.dtype.kind != "f":
         raise BadAudioError(f"{name} of {array.dtype}; give floats with full scale at 1 (int16: divide by 32768)")
     array = array[None] if array.ndim == 1 else array
-    if array.ndim != 2 or not 1 <= len(array) <= 255:
-        raise BadAudioError(f"{name} of shape {list(array.shape)}; give [channels, samples], 1 to 255 channels")
+    if array.ndim != 2 or not 1 <= len(array) <= MAX_CHANNELS:
+        raise BadAudioError(
+            f"{name} of shape {list(array.shape)}; give [channels, samples], 1 to {MAX_CHANNELS} channels"
+        )
     with np.errstate(over="ignore"):
         samples = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(samples).all():
@@ -51,6 +55,15 @@ def checked_rate(rate: float) -> int:
     if not 1 <= whole <= MAX_RATE:
         raise BadAudioError(f"sample rate {rate} Hz; give a whole number from 1 to {MAX_RATE} Hz")
     return whole
+
+
+def packet_frames_of(seconds: float, frame_rate: float) -> int:
+    """Frames of a packet of that length, at least one; ConfigError for a length that no packet has."""
+    if not 0 < seconds * frame_rate <= MAX_PACKET_FRAMES:
+        raise ConfigError(
+            f"packets of {seconds:g} s; give more than 0 and at most {MAX_PACKET_FRAMES / frame_rate:g} s"
+        )
+    return max(1, round(seconds * frame_rate))
 
 
 def levels_for(model: AudioVQVAE, bitrates: list[float], bitrate: float | None, num_quantizers: int | None) -> int:

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.audio import read_audio, resample, to_int16
+from audiovq.data.audio import read_audio
 from audiovq.data.corpus import pack as pack_module
 from audiovq.data.corpus.pack import pack, summary
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.corpus.trim import trim_range
 from audiovq.data.kaldi.datadir import DataDir, validate
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.data.pcm import to_int16
+from audiovq.data.resampling import resample
 from audiovq.errors import BadAudioError, BadDataError, OutputError
 
 MakeData = Callable[..., Path]
