@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from audiovq.codec import Codec
-from audiovq.data.audio import resample
 from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.resampling import resample
 from audiovq.evaluate.quality_judges import quality_metrics
 from audiovq.metrics.alignment import lag_ms
 from audiovq.metrics.speech import Metric, metrics_for

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from audiovq.bitstream import write_codes
 from audiovq.codec import Codec, EncodedAudio
 from audiovq.codec.conceal import Concealer, fade
-from audiovq.data.audio import from_int16, to_int16
+from audiovq.data.pcm import from_int16, to_int16
 
 PACKET_SECONDS = 0.1
 Waveform = NDArray[np.float32]
@@ -80,7 +80,7 @@ def _send_codes(codec: Codec, levels: int, way: Way, sound: Waveform) -> Sent:
             last = np.maximum.accumulate(np.where(gone, 0, np.arange(frames)))
             output = codec.decode(EncodedAudio(encoded.header, encoded.codes[:, :, last]))
             padded = np.pad(output, ((0, 0), (0, frames * codec.hop_length - len(sound))))
-            fade(padded, Concealer(1, codec.frame_rate).push(codes)[1])
+            fade(padded, Concealer(1, codec.frame_rate).push(codes)[1], codec.hop_length)
             return padded[0, : len(sound)]
         output = codec.decode(EncodedAudio(encoded.header, codes))[0]
         if way == "silence":
@@ -172,8 +172,7 @@ def _send_codec2(mode: str, sound: Waveform) -> Sent:
         raw = _through(["c2dec", mode], np.packbits(damaged).reshape(frames.shape)[last].tobytes())
         output = from_int16(np.frombuffer(raw, "<i2")).copy()
         _, gains = Concealer(1, 1 / seconds).push(np.where(gone, -1, 0)[None, None])
-        whole = len(output) // len(frames) * len(frames)
-        fade(output[None, :whole], gains)
+        fade(output[None], gains, round(8000 * seconds))
         return np.pad(output[: len(sound)], (0, max(0, len(sound) - len(output))))
 
     return Sent(bits, receive)

@@ -66,7 +66,37 @@ def test_a_burst_that_is_lost_or_damaged_costs_itself_only_and_is_bridged(radio,
     assert not heard[:, step * 320 + RATE // 2 : 3 * step * 320].any()  # and has faded
 
 
+class RunLengths:
+    """A coder as bursts want it: a byte for the length of each run of one code, two for the code."""
+
+    def encode(self, codes: np.ndarray) -> bytes:
+        row = codes.reshape(-1)
+        starts = np.flatnonzero(np.diff(row, prepend=-1))
+        runs = zip(row[starts], np.diff(starts, append=len(row)), strict=True)
+        return b"".join(bytes([count]) + int(code).to_bytes(2, "big") for code, count in runs)
+
+    def decode(self, data: bytes, channels: int, levels: int, frames: int) -> np.ndarray:
+        runs = [(data[i], int.from_bytes(data[i + 1 : i + 3], "big")) for i in range(0, len(data), 3)]
+        row = np.concatenate([np.full(count, code) for count, code in runs])
+        return row.reshape(channels, levels, frames)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_entropy_coded_bursts_are_filled_and_give_the_codes_back(radio, levels):
+    codes = np.random.default_rng(0).integers(0, 8, (1, levels, 400)).repeat(2, axis=2)
+    bursts = list(radio["to_coded_bursts"](codes[0], 60, RunLengths()))
+    assert max(map(len, bursts)) <= 60
+    assert np.mean([len(burst) for burst in bursts[:-1]]) > 54
+    found = radio["from_coded_bursts"](bursts[::-1], levels, 800, RunLengths())
+    np.testing.assert_array_equal(found, codes)
+    lost = radio["from_coded_bursts"]([bursts[0], bursts[1][:-1] + b"!", *bursts[2:]], levels, 800, RunLengths())
+    begin, end = bursts[0][3], bursts[0][3] + bursts[1][3]
+    assert (lost[:, :, begin:end] == -1).all()
+    np.testing.assert_array_equal(np.delete(lost, slice(begin, end), 2), np.delete(codes, slice(begin, end), 2))
+
+
 def test_noise_is_no_burst(radio):
     rng = np.random.default_rng(0)
-    noise = [rng.integers(0, 256, 50, np.uint8).tobytes() for _ in range(20)]
+    noise = [rng.integers(0, 256, 50, np.uint8).tobytes() for _ in range(20)] + [b"", bytes(2), bytes(50)]
     assert (radio["from_bursts"](noise, 1, 50, 100) == -1).all()
+    assert (radio["from_coded_bursts"](noise, 1, 100, RunLengths()) == -1).all()

@@ -34,7 +34,7 @@ from audiovq.codec.checks import (
     voice_of,
 )
 from audiovq.codec.code_streams import CodesStream, FeedForwardStream, Progress, SoundStream, codes_of
-from audiovq.codec.conceal import Concealer
+from audiovq.codec.conceal import ConcealedStream, Concealer
 from audiovq.codec.loading import (
     as_released,
     check_fingerprint,
@@ -506,11 +506,14 @@ class Codec:
     ) -> SoundStream:
         """Codes -> sound at the model's rate, from the frame that `place` names on; a WaveNet begins at the first."""
         module, sampler = self.model.decoder(decoder), self._sampler(decoder, precision)
+        stream: SoundStream
         if sampler is not None:
-            return SamplingStream(self.model, sampler, channels, speaker=speaker, seed=place.seed)
-        assert isinstance(module, FeedForwardDecoder)
-        how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
-        return FeedForwardStream(self.model, module, channels, **how)
+            stream = SamplingStream(self.model, sampler, channels, speaker=speaker, seed=place.seed)
+        else:
+            assert isinstance(module, FeedForwardDecoder)
+            how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
+            stream = FeedForwardStream(self.model, module, channels, **how)
+        return ConcealedStream(stream, channels, self.hop_length, self.frame_rate)
 
     def _check_header(self, header: AudioHeader, source: str, allow_mismatch: bool) -> None:
         check_header(self.model, header, source)

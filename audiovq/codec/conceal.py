@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from audiovq.codec.code_streams import Codes, SoundStream
+from audiovq.codec.sound import Waveform
 from audiovq.codec.source import FrameSource
 
 # Chosen with benchmarks/loss.py on other speech than its report's: docs/loss.md has the figures.
@@ -17,7 +19,6 @@ REPEAT_SECONDS = 0.08  # the last frame
 HOLD_SECONDS = 0.1  # at full level, and then
 FADE_SECONDS = 0.2  # down to silence
 
-Codes = NDArray[np.int64]
 Gains = NDArray[np.float32]
 
 
@@ -43,7 +44,7 @@ class Concealer:
     def push(self, codes: Codes) -> tuple[Codes, Gains]:
         """Codes `[C, Q, F]` -> the same with lost frames replaced, and gains `[C, F, 2]` of their sound.
 
-        A frame's sound is to be multiplied by a line from its first gain to its second (see `fade`). Where nothing is
+        A frame's sound is to be multiplied by a line from its first gain to its second (`fade`). Where nothing is
         left to go on with, codes stay -1.
         """
         frames = codes.shape[2]
@@ -64,14 +65,48 @@ class Concealer:
         return np.where((in_a_row > self._repeat)[:, None, :], -1, bridged), gains
 
 
-def fade(sound: NDArray[np.float32], gains: Gains) -> None:
-    """Multiply sound `[C, F * hop]`, in place, by its frames' gains `[C, F, 2]`; where both are 1 it stays as it is."""
-    channels, frames = np.nonzero((gains < 1).any(axis=2))
-    if len(frames):
-        parts = sound.reshape(*gains.shape[:2], -1)  # [C, F, hop], a view
-        start, stop = gains[channels, frames].T[:, :, None]
-        along = (np.arange(parts.shape[2], dtype=np.float32) + 1) / parts.shape[2]
-        parts[channels, frames] *= start + (stop - start) * along
+class ConcealedStream:
+    """A `SoundStream` in which lost codes are bridged.
+
+    Args:
+        stream: codes -> sound.
+        channels: C.
+        hop_length: samples of a frame.
+        frame_rate: Hz.
+    """
+
+    def __init__(self, stream: SoundStream, channels: int, hop_length: int, frame_rate: float) -> None:
+        self.lookahead = stream.lookahead
+        self._stream, self._hop = stream, hop_length
+        self._concealer = Concealer(channels, frame_rate)
+        self._gains = np.ones((channels, 0, 2), np.float32)  # of the frames from the one on in which the next sample is
+        self._done = 0  # samples of the first of them that were given
+
+    def push(self, codes: Codes) -> Waveform:
+        codes, gains = self._concealer.push(codes)
+        self._gains = np.concatenate([self._gains, gains], axis=1)
+        return self._faded(self._stream.push(codes))
+
+    def flush(self) -> Waveform:
+        return self._faded(self._stream.flush())
+
+    def _faded(self, sound: Waveform) -> Waveform:
+        fade(sound, self._gains, self._hop, self._done)
+        frames, self._done = divmod(self._done + sound.shape[1], self._hop)
+        self._gains = self._gains[:, frames:].copy()
+        return sound
+
+
+def fade(sound: Waveform, gains: Gains, hop_length: int, done: int = 0) -> None:
+    """Multiply sound `[C, n]`, in place, by the gains `[C, F, 2]` of its frames; it begins at sample `done` of them.
+
+    What has a gain of 1 stays as it is, to the last bit.
+    """
+    if (gains < 1).any():
+        along = np.arange(1, hop_length + 1, dtype=np.float32) / hop_length
+        start, stop = gains[..., :1], gains[..., 1:]
+        line = (start + (stop - start) * along).reshape(len(gains), -1)  # [C, F * hop]
+        sound *= line[:, done : done + sound.shape[1]]
 
 
 def read_concealed(frames: FrameSource, start: int, stop: int) -> tuple[Codes, Gains]:

@@ -18,8 +18,7 @@ from torch import Tensor
 from audiovq.bitstream import AudioHeader, CodesReader, CodesWriter, as_audio
 from audiovq.bitstream.packet import END, END_BYTES
 from audiovq.codec.checks import checked_waveform
-from audiovq.codec.code_streams import CodesStream, SoundStream
-from audiovq.codec.conceal import Codes
+from audiovq.codec.code_streams import Codes, CodesStream, SoundStream
 from audiovq.codec.loudness import factor
 from audiovq.codec.sound import Waveform
 from audiovq.data.resampling import Resampler, resampling_delay
@@ -106,7 +105,7 @@ class DecoderStream:
 
     Args:
         start: called with the header, which it may refuse; gives the stream of sound at the model's rate.
-        conceal: a damaged packet becomes silence, with a warning at the end, instead of an error.
+        conceal: damaged packets are bridged, with a warning at the end, instead of an error.
 
     Attributes:
         header: None until it has arrived.
@@ -198,7 +197,7 @@ class DecoderStream:
         yield from self._finished(self._resampler.last_blocks())
         if lost := self._reader.damaged:
             where = ", ".join(packet.place for packet in lost)
-            warnings.warn(f"damaged at {where}; silence stands there instead", stacklevel=3)
+            warnings.warn(f"damaged at {where}; the sound before goes on there, and fades", stacklevel=3)
 
     def _open(self) -> bool:
         """Read the header, if it is there."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from audiovq.codec import Codec
-from audiovq.data.audio import read_audio, resample
+from audiovq.data.audio import read_audio
+from audiovq.data.resampling import resample
 
 PACKETS = [100] * 20_000
 

@@ -8,7 +8,7 @@ import pytest
 from audiovq.codec.conceal import Concealer, fade
 from audiovq.codec.source import EncodedAudio
 
-from .conftest import FAST, RATE, make_codec, sound
+from .conftest import FAST, RATE, SAMPLING, make_codec, sound
 
 FRAME_RATE = 50.0  # 4 frames go on, at full level for 5, and fade in 10 more
 
@@ -91,11 +91,27 @@ def test_pieces_joined_equal_the_whole(seed):
 
 
 def test_sound_that_came_is_not_touched_and_lost_sound_follows_the_line():
-    rising = np.tile(np.array([[1.0, 1.0], [1.0, 0.5], [0.5, 0.0], [0.0, 1.0]], np.float32), (2, 1, 1))
-    sound = np.ones((2, 5 * 4), np.float32)[:, 2:18]  # a part of a larger array, as blocks are
-    fade(sound, rising)
+    gains = np.tile(np.array([[1.0, 1.0], [1.0, 0.5], [0.5, 0.0], [0.0, 1.0]], np.float32), (2, 1, 1))
     expected = [1, 1, 1, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0, 0.25, 0.5, 0.75, 1]
-    np.testing.assert_allclose(sound, np.tile(expected, (2, 1)), rtol=1e-6)
+    for first, last in ((0, 16), (0, 5), (3, 9)):
+        sound = np.ones((2, last - first), np.float32)
+        fade(sound, gains, 4, first)
+        np.testing.assert_allclose(sound, np.tile(expected[first:last], (2, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("config", [FAST, SAMPLING], ids=["fast", "wavenet"])
+def test_a_stream_over_gaps_gives_the_wholes_sound(config):
+    codec = make_codec(config)
+    data = bytearray(codec.compress(sound(2.5, codec.sample_rate), codec.sample_rate))
+    data[len(data) // 2] ^= 8
+    with pytest.warns(UserWarning, match="the sound before goes on there"):
+        whole, _ = codec.decompress(bytes(data), conceal=True)
+    stream = codec.decoder_stream(conceal=True)
+    with pytest.warns(UserWarning, match="the sound before goes on there"):
+        pieces = [stream.push(bytes(data[first : first + 97])) for first in range(0, len(data), 97)]
+    pieces.append(stream.flush())
+    joined = np.concatenate([piece for piece in pieces if piece.size], axis=1)
+    np.testing.assert_allclose(joined, whole, atol=3e-5 * np.abs(whole).max())
 
 
 @pytest.mark.parametrize(("start", "duration"), [(0.31, 0.5), (0.55, 0.2), (0.9, 0.05), (1.15, 1.0), (1.61, None)])

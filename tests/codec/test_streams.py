@@ -168,12 +168,11 @@ def test_damage_raises_or_is_bridged():
     data[len(data) // 2] ^= 1
     with pytest.raises(BadCodesError, match="damaged"):
         decoded_in(codec, bytes(data), [])
-    with pytest.warns(UserWarning, match="goes on there"):
+    with pytest.warns(UserWarning, match="the sound before goes on there"):
         found = decoded_in(codec, bytes(data), [300], conceal=True)
     assert found.shape == waveform.shape
     np.testing.assert_allclose(found, codec.decode(bytes(data), conceal=True), atol=1e-5)
-    whole = codec.decode(encoded_in(codec, waveform, RATE, []))
-    assert not np.allclose(found, whole, atol=1e-3)
+    assert (found == 0).mean() < 0.01
 
 
 def test_an_end_that_is_missing_is_told_at_the_end():
