@@ -187,6 +187,20 @@ def test_an_end_that_is_missing_is_told_at_the_end():
         decoded_in(codec, data + b"x", [])
 
 
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_the_end_is_heard_while_the_line_is_still_open(codec, is_stream):
+    waveform = sound(0.5, codec.sample_rate)
+    data = encoded_in(codec, waveform, codec.sample_rate, [])
+    if not is_stream:
+        data = codec.compress(waveform, codec.sample_rate)
+    stream = codec.decoder_stream()
+    heard = [stream.push(data[:-1]), stream.push(data[-1:])]
+    assert sum(part.shape[1] for part in heard) == waveform.shape[1]
+    with pytest.raises(BadCodesError, match="bytes follow the end"):
+        stream.push(b"x")
+    assert stream.flush().shape == (1, 0)
+
+
 def test_what_is_no_stream_or_of_another_model_is_refused_at_once():
     codec, other = CODECS["frames"], CODECS["waveforms and WaveNet"]
     with pytest.raises(BadCodesError, match=r"not a \.codes file"):
