@@ -66,6 +66,17 @@ def test_a_burst_that_is_lost_or_damaged_costs_itself_only_and_is_bridged(radio,
     assert not heard[:, step * 320 + RATE // 2 : 3 * step * 320].any()  # and has faded
 
 
+def test_a_live_link_hears_what_a_recording_does(radio, speech):
+    bursts = radio["send"](speech, RATE)
+    step = radio["frames_in"](50, 1)
+    came = [bursts[0], *bursts[2:]]  # number 1 is lost
+    codes = radio["from_bursts"](came, 1, 50, 150)
+    stream = radio["codec"].sound_stream(radio["codec"].header(None, 1))
+    pieces = [stream.push(codes[:, :, first : first + step]) for first in range(0, 150, step)]
+    heard = np.concatenate([*pieces, stream.flush()], axis=1)
+    np.testing.assert_allclose(heard, radio["hear"](came, 3.0), atol=1e-5)
+
+
 class RunLengths:
     """A coder as bursts want it: a byte for the length of each run of one code, two for the code."""
 

@@ -107,9 +107,9 @@ def test_a_stream_over_gaps_gives_the_wholes_sound(config):
     with pytest.warns(UserWarning, match="the sound before goes on there"):
         whole, _ = codec.decompress(bytes(data), conceal=True)
     stream = codec.decoder_stream(conceal=True)
+    cuts = [bytes(data[first : first + 97]) for first in range(0, len(data), 97)]
     with pytest.warns(UserWarning, match="the sound before goes on there"):
-        pieces = [stream.push(bytes(data[first : first + 97])) for first in range(0, len(data), 97)]
-    pieces.append(stream.flush())
+        pieces = [*(stream.push(cut) for cut in cuts), stream.flush()]
     joined = np.concatenate([piece for piece in pieces if piece.size], axis=1)
     np.testing.assert_allclose(joined, whole, atol=3e-5 * np.abs(whole).max())
 
