@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(Path(folder), options.model, *case) for case in cases]
         empty = {what: child(what, options.model)[1] for what in ("torch", "model")}
-        print(f"Peak MB of a process that imports torch: {empty['torch']:.0f}; that loads the model: {empty['model']:.0f}\n")
+        print(f"Peak MB of importing torch: {empty['torch']:.0f}; of loading the model: {empty['model']:.0f}\n")
         header = ["file", "encode, s", "x real time", "peak MB", "decode, s", "x real time", "peak MB"]
         print(harness.table(header, [list(row.values()) for row in rows]))
         places = parts(Path(folder), options.model, longest, options.rounds)

@@ -117,6 +117,7 @@ class SourceDecoderConfig(Config):
     fine_lookahead: Layers = 0
     phase: Literal["zero", "minimum"] = "zero"
     sharpening: float = Field(0.0, ge=0, le=2)
+    evenness: float = Field(0.0, ge=0, le=1)
 
 
 EncoderConfig = Annotated[WaveformEncoderConfig | LogMelEncoderConfig, Field(discriminator="kind")]

@@ -86,6 +86,8 @@ class SourceDecoder(ConvNeXtDecoder):
         window_length: samples of a spectrum; spectra_per_frame: spectra per fine frame, whose hop it divides.
         phase: of the filters: zero, or the least that their magnitudes allow, as a vocal tract has it.
         sharpening: how far the envelope's formants are raised in decoding; 0 for not at all.
+        evenness: how far the noise's short-time magnitudes are drawn to their mean in decoding; 0 for not at all, 1 for
+            random phases alone.
         network: see `ConvNeXtDecoder`.
 
     Attributes:
@@ -105,6 +107,7 @@ class SourceDecoder(ConvNeXtDecoder):
         spectra_per_frame: int,
         phase: Literal["zero", "minimum"],
         sharpening: float,
+        evenness: float,
         **network: Any,
     ) -> None:
         super().__init__(latent_dim, window_length=window_length, **network)
@@ -118,6 +121,7 @@ class SourceDecoder(ConvNeXtDecoder):
         )
         self.filter = SourceFilter(sample_rate, window_length, self.frame_length // spectra_per_frame, phase)
         self.sharpening = sharpening
+        self.evenness = evenness
         self.register_buffer("balance", torch.zeros(num_quantizers, self.bins))
         left, right = self.context_frames
         memory = -(-round(PHASE_SECONDS * sample_rate) // self.hop_length) + 1
@@ -184,7 +188,8 @@ class SourceDecoder(ConvNeXtDecoder):
         noise = noise_at(state.place, batch, first, count, envelope.device)
         pulses, after = self.pulses(controls, state)
         train, voice = pulse_train(pulses, self.frame_length, self.sample_rate), voicing(pulses, self.frame_length)
-        sound, filter_ = self.filter.stream(controls, train, voice, noise, state.filter, last=last)
+        how: dict[str, Any] = {"evenness": self.evenness, "last": last}
+        sound, filter_ = self.filter.stream(controls, train, voice, noise, state.filter, **how)
         return sound, replace(state, pulses=after, filter=filter_)
 
     @torch.no_grad()
@@ -239,7 +244,15 @@ class SourceFilter(nn.Module):
         return FilterState(source, source, held, self.inverse_stft.initial_state(batch_size))
 
     def stream(
-        self, controls: Controls, train: Tensor, voice: Tensor, noise: Tensor, state: FilterState, *, last: bool = False
+        self,
+        controls: Controls,
+        train: Tensor,
+        voice: Tensor,
+        noise: Tensor,
+        state: FilterState,
+        *,
+        evenness: float = 0.0,
+        last: bool = False,
     ) -> tuple[Tensor, FilterState]:
         """The next samples of the sources, and their controls -> the samples that are complete, `[B, 1, N]`."""
         # as the pulses fade in and out over a frame, noise takes their place
@@ -252,6 +265,7 @@ class SourceFilter(nn.Module):
         log_envelope, periodic, gate = (x[:, :ready] for x in joined)
         power = periodic.sigmoid()
         noisy = (1 - gate.unsqueeze(-1) * power).clamp_min(1e-4).sqrt()
+        hiss = self.even(hiss, evenness) if evenness else hiss
         spectrum = self._filters(log_envelope) * (power.sqrt() * tonal + noisy * hiss)
         sound, overlap = self.inverse_stft.stream(spectrum, state.overlap, last=last)
         log_envelope, periodic, gate = (x[:, ready:].clone() for x in joined)
@@ -262,6 +276,15 @@ class SourceFilter(nn.Module):
         if self.phase == "zero" or log_envelope.shape[1] == 0:
             return log_envelope.exp()
         return minimum_phase(log_envelope)
+
+    def even(self, noise: Tensor, evenness: float) -> Tensor:
+        """The spectra of white noise of unit variance with magnitudes to the power of 1 - evenness; the power is kept.
+
+        Its magnitudes are Rayleigh's. They differ from the recording's however good the envelope, and so are taken for
+        a smear of it.
+        """
+        scale = self.stft.window.square().sum().sqrt()
+        return noise * (noise.abs() / scale).clamp_min(1e-3) ** -evenness / math.sqrt(math.gamma(2 - evenness))
 
     def sharpen(self, log_envelope: Tensor, strength: float) -> Tensor:
         """Deviations from the mean over `SMOOTHING_HZ` to either side times 1 + strength; the power there is kept."""

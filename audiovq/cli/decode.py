@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--utt2spk", type=click.Path(path_type=Path), help="The voice of each utterance of an archive, instead.")
 @click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Begin at this second.")
 @click.option("--duration", type=click.FloatRange(min=0), help="Decode so many seconds; to the end if not given.")
-@click.option("--conceal", is_flag=True, help="Silence instead of an error where a packet is damaged.")
+@click.option("--conceal", is_flag=True, help="Bridge damaged packets by the sound before, instead of an error.")
 @click.option("--raw", is_flag=True, help="Write bare 16-bit samples (S16_LE).")
 @skip_option
 @jobs_option

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.audio.wavenet_sampler.state import SamplerState
+from audiovq.codec.conceal import Codes, Concealer, Gains, fade, read_concealed
 from audiovq.codec.loading import released
 from audiovq.codec.part import Part
 from audiovq.codec.sound import Waveform
@@ -59,10 +59,11 @@ def sample_blocks(
     for begin in range(0, longest, BLOCK_FRAMES):
         count = min(BLOCK_FRAMES, longest - begin)
         going = [part for part in going if part.end > begin * hop]
-        codes = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
-        speakers = [part.speaker for part, rows in zip(going, codes, strict=True) for _ in rows]
+        blocks = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
+        speakers = [part.speaker for part, (rows, _) in zip(going, blocks, strict=True) for _ in rows]
         state = state.first(len(speakers))
-        sound = _draw(model, sampler, np.concatenate(codes), speakers, streams[: len(speakers)], state, count)
+        codes, gains = (np.concatenate(of_all) for of_all in zip(*blocks, strict=True))
+        sound = _draw(model, sampler, codes, gains, speakers, streams[: len(speakers)], state, count)
         pieces = [np.zeros((part.frames.header.channels, 0), np.float32) for part in parts]
         for i, piece in zip(order, _pieces(sound, begin * hop, going), strict=False):  # those that are done follow
             pieces[i] = piece
@@ -90,11 +91,15 @@ class SamplingStream:
         self._streams = [np.random.default_rng([seed, channel]) for channel in range(channels)]
         with released(next(model.parameters()).device):
             self._state = sampler.start(channels)
-        self._codes: NDArray[np.int64] | None = None  # `LOOKAHEAD` frames that were drawn, and those to draw
+        self._concealer = Concealer(channels, model.frame_rate)
+        self._codes: Codes | None = None  # `LOOKAHEAD` frames that were drawn, and those to draw
+        self._gains = np.ones((channels, 0, 2), np.float32)  # of those to draw
 
-    def push(self, codes: NDArray[np.int64]) -> Waveform:
+    def push(self, codes: Codes) -> Waveform:
+        codes, gains = self._concealer.push(codes)
         held = np.full((*codes.shape[:2], LOOKAHEAD), -1) if self._codes is None else self._codes
         self._codes = np.concatenate([held, codes], axis=2)
+        self._gains = np.concatenate([self._gains, gains], axis=1)
         drawn = [np.zeros((len(codes), 0), np.float32)]
         while self._codes.shape[2] >= BLOCK_FRAMES + 2 * LOOKAHEAD:
             drawn.append(self._next(BLOCK_FRAMES))
@@ -111,28 +116,29 @@ class SamplingStream:
         block = self._codes[:, :, : BLOCK_FRAMES + 2 * LOOKAHEAD]
         missing = BLOCK_FRAMES + 2 * LOOKAHEAD - block.shape[2]
         block = np.pad(block, ((0, 0), (0, 0), (0, missing)), constant_values=-1)
+        gains, self._gains = self._gains[:, :count], self._gains[:, count:]
         self._codes = self._codes[:, :, count:]
-        return _draw(self._model, self._sampler, block, self._speakers, self._streams, self._state, count)
+        return _draw(self._model, self._sampler, block, gains, self._speakers, self._streams, self._state, count)
 
 
 def _draw(
     model: AudioVQVAE,
     sampler: WaveNetSampler,
-    codes: NDArray[np.int64],
+    codes: Codes,
+    gains: Gains,
     speakers: Sequence[int | None],
     streams: Sequence[np.random.Generator],
     state: SamplerState,
     count: int,
 ) -> Waveform:
-    """The first `count` frames of a block, `[B, count * hop]`; codes with `LOOKAHEAD` frames at either end."""
+    """The first `count` frames of a block, `[B, count * hop]`; codes come with `LOOKAHEAD` frames at either end."""
     hop = model.hop_length
     with released(next(model.parameters()).device):
         rows = zip(codes, speakers, strict=True)
         condition = torch.cat([_condition(model, sampler, row, speaker) for row, speaker in rows])
         uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams]))
         drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
-    lost = (codes[:, :, LOOKAHEAD : LOOKAHEAD + count] < 0).all(axis=1)  # [B, count]
-    drawn[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
+    fade(drawn, gains[:, :count])
     return drawn
 
 
@@ -145,19 +151,22 @@ def _pieces(sound: Waveform, begin: int, parts: Sequence[Part]) -> Iterator[Wave
         row = rows.stop
 
 
-def _block(frames: FrameSource, begin: int, total: int) -> NDArray[np.int64]:
+def _block(frames: FrameSource, begin: int, total: int) -> tuple[Codes, Gains]:
     """Codes of a block and of `LOOKAHEAD` frames at either end, `[C, Q, F]`; -1 where there are none, or none count.
 
-    What follows frame `total` counts only as far as the sound before it depends on it.
+    And gains `[C, BLOCK_FRAMES, 2]` of the block alone. What follows frame `total` counts only as far as the sound
+    before it depends on it.
     """
     first, last = begin - LOOKAHEAD, begin + BLOCK_FRAMES + LOOKAHEAD
     start = max(first, 0)
-    codes = frames.read(start, min(last, total + LOOKAHEAD))
-    after = last - start - codes.shape[2]
-    return np.pad(codes, ((0, 0), (0, 0), (start - first, after)), constant_values=-1)
+    codes, gains = read_concealed(frames, start, min(last, total + LOOKAHEAD))
+    edges = start - first, last - start - codes.shape[2]
+    codes = np.pad(codes, ((0, 0), (0, 0), edges), constant_values=-1)
+    gains = np.pad(gains, ((0, 0), edges, (0, 0)), constant_values=1)
+    return codes, gains[:, LOOKAHEAD:-LOOKAHEAD]
 
 
-def _condition(model: AudioVQVAE, sampler: WaveNetSampler, codes: NDArray[np.int64], speaker: int | None) -> Tensor:
+def _condition(model: AudioVQVAE, sampler: WaveNetSampler, codes: Codes, speaker: int | None) -> Tensor:
     """Codes of a channel `[Q, F]` -> `[1, F - 2 LOOKAHEAD, condition]`: the frames that have all their context."""
     device = next(model.parameters()).device
     index = None if speaker is None else torch.tensor([speaker], device=device)

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioVQVAE, FeedForwardDecoder, Place
+from audiovq.codec.conceal import Codes, Concealer, fade
 from audiovq.codec.loading import as_released
 from audiovq.codec.sound import Waveform
 from audiovq.errors import BadAudioError
 
-Codes = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 LEAST_FRAMES = 16  # of a piece, however many channels there are
 
@@ -32,7 +32,7 @@ class SoundStream(Protocol):
         """Samples by which the sound may lag behind whole codes."""
 
     def push(self, codes: Codes) -> Waveform:
-        """The next codes `[C, Q, F]`, any F; -1 is a lost code, which becomes silence.
+        """The next codes `[C, Q, F]`, any F; -1 is a lost code, which is bridged (`Concealer`).
 
         Returns the samples that no later code can change, `[C, n]`.
         """
@@ -119,7 +119,8 @@ class FeedForwardStream:
         self._speaker = None if speaker is None else torch.tensor([speaker], device=self.device)
         self._groups, self._step = _groups(channels, most_frames)
         self._states: list[Any] = []
-        self._lost = np.zeros((channels, 0), bool)  # of the frames from the one on in which the next sample lies
+        self._concealer = Concealer(channels, model.frame_rate)
+        self._gains = np.ones((channels, 0, 2), np.float32)  # of frames from the one on in which the next sample lies
         self._done = 0  # samples of the first of them that were given
 
     @as_released
@@ -129,12 +130,14 @@ class FeedForwardStream:
     @as_released
     def flush(self) -> Waveform:
         if not self._states:  # not one frame was pushed
-            return np.zeros((len(self._lost), 0), np.float32)
-        return self._run(np.zeros((len(self._lost), self._levels, 0), np.int64), last=True)
+            return np.zeros((len(self._gains), 0), np.float32)
+        return self._run(np.zeros((len(self._gains), self._levels, 0), np.int64), last=True)
 
     def _run(self, codes: Codes, *, last: bool = False) -> Waveform:
         if not self._states:
             self._start(codes.shape[1])
+        codes, gains = self._concealer.push(codes)
+        self._gains = np.concatenate([self._gains, gains], axis=1)
         found = []
         for i, group in enumerate(self._groups):
             part = torch.from_numpy(np.ascontiguousarray(codes[group])).to(self.device)
@@ -144,7 +147,7 @@ class FeedForwardStream:
                 vector = self._model.speaker_vector(self._speaker.expand(len(part)))
             sound, self._states[i] = self._decoder.stream(z_q, self._states[i], vector, last=last)
             found.append(sound.squeeze(1).float().cpu().numpy())
-        return self._silenced(np.concatenate(found), codes)
+        return self._faded(np.concatenate(found))
 
     def _start(self, levels: int) -> None:
         """Only codes tell how many levels there are, and the state depends on it."""
@@ -153,14 +156,16 @@ class FeedForwardStream:
             place = replace(self._place, channels=range(group.start, group.stop), num_levels=levels)
             self._states.append(self._decoder.initial_state(group.stop - group.start, place))
 
-    def _silenced(self, sound: Waveform, codes: Codes) -> Waveform:
-        """With silence in frames whose codes are lost."""
-        hop = self._model.hop_length
-        lost = np.concatenate([self._lost, (codes < 0).all(axis=1)], axis=1)  # [C, F]
-        if lost.any():
-            sound[lost.repeat(hop, axis=1)[:, self._done : self._done + sound.shape[1]]] = 0.0
-        frames, self._done = divmod(self._done + sound.shape[1], hop)
-        self._lost = lost[:, frames:].copy()
+    def _faded(self, sound: Waveform) -> Waveform:
+        """With the gains of its frames, of the first and the last of which it may hold a part."""
+        hop, begin = self._model.hop_length, self._done
+        frames, self._done = divmod(begin + sound.shape[1], hop)
+        gains, self._gains = self._gains[:, : frames + 1], self._gains[:, frames:].copy()
+        if (gains < 1).any():
+            whole = np.zeros((len(gains), gains.shape[1] * hop), np.float32)
+            whole[:, begin : begin + sound.shape[1]] = sound
+            fade(whole, gains)
+            sound = whole[:, begin : begin + sound.shape[1]]
         return sound
 
 

@@ -34,6 +34,7 @@ from audiovq.codec.checks import (
     voice_of,
 )
 from audiovq.codec.code_streams import CodesStream, FeedForwardStream, Progress, SoundStream, codes_of
+from audiovq.codec.conceal import Concealer
 from audiovq.codec.loading import (
     as_released,
     check_fingerprint,
@@ -52,7 +53,7 @@ from audiovq.data.resampling import resampled_blocks
 from audiovq.errors import BadAudioError
 from audiovq.modelfolder import StoredModel, read_model
 
-BLOCK_SECONDS = 10.0
+BLOCK_SECONDS = 4.0
 
 
 class Codec:
@@ -321,7 +322,7 @@ class Codec:
                 faster and draw from very nearly the same distribution.
             pitch_shift: semitones, for a decoder with a source.
             allow_mismatch: decode although the file names another model, if at least the shape of its codes fits.
-            conceal: a damaged packet becomes silence, with a warning, instead of an error.
+            conceal: damaged packets are bridged (`audiovq.codec.conceal`), with a warning, instead of an error.
             progress: as in `encode`.
 
         Returns:
@@ -371,6 +372,7 @@ class Codec:
             return self._sound_stream(frames.header.channels, part.speaker, place, decoder, precision)
 
         context, _ = self.model.decoder_context(decoder) or (0, 0)
+        context += Concealer(frames.header.channels, self.frame_rate).memory
         blocks: dict[str, Any] = {"block_frames": self._block_frames, "progress": progress}
         return _sound(part, lambda: part.finished(part.decoded(stream_at, context_frames=context, **blocks)))
 

@@ -16,7 +16,7 @@ from audiovq.codec.source import FrameSource
 from audiovq.data.resampling import resampled_blocks, resampling_range
 from audiovq.errors import ConfigError
 
-_MOST_VALUES = 1 << 22  # samples of all channels held at once
+_MOST_VALUES = 1 << 20  # samples of all channels held at once
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 
 from audiovq.audio import Place
 from audiovq.audio.config import AudioModelConfig
-from audiovq.audio.excitation import PHASE_SECONDS, PulseState, next_pulses, pulse_train
+from audiovq.audio.excitation import PHASE_SECONDS, PulseState, next_pulses, pulse_train, white_noise
 from audiovq.audio.source_decoder import F0_BINS, Controls, SourceFilter, decode_pitch, minimum_phase, smoothing_matrix
 
 from .conftest import make_model
@@ -236,3 +236,16 @@ def test_the_balance_of_so_many_levels_is_added_to_the_envelope():
     after = [model.decode(codes[:, :q]) for q in (1, 2)]
     torch.testing.assert_close(after[1], before[1])
     torch.testing.assert_close(after[0], before[0] * torch.tensor(0.5).exp(), atol=1e-6, rtol=1e-4)
+
+
+def test_even_noise_varies_less_and_keeps_its_power():
+    filter_ = SourceFilter(RATE, 320, 80, "zero")
+    noise = filter_.stft(torch.from_numpy(white_noise(0, 0, 0, 4 * RATE))[None])
+    inner = slice(5, -5), slice(1, -1)  # at 0 Hz and half the rate spectra are real
+    plain = noise[0][inner].abs()
+    spread = plain.std() / plain.mean()
+    for evenness in (0.5, 1.0):
+        even = filter_.even(noise, evenness)[0][inner].abs()
+        assert even.square().mean().item() == pytest.approx(plain.square().mean().item(), rel=0.02)
+        assert even.std() / even.mean() < (1.1 - evenness) * spread
+    torch.testing.assert_close(filter_.even(noise, 0.0), noise)

@@ -226,7 +226,13 @@ def jobs_for(files: int | None, *, jobs: int | None, threads: int | None, device
         jobs, threads: as asked for.
         device: cpu, or another one, which processes don't share well.
         one_core: whether a file keeps but one core busy however long it is: an autoregressive decoder.
+
+    Raises UsageError for several jobs where there can't be any.
     """
+    if (jobs or 1) > 1 and not CAN_FORK:
+        raise click.UsageError("--jobs beyond 1 needs Linux")
+    if (jobs or 1) > 1 and (threads or 1) > 1:
+        raise click.UsageError("each of several --jobs has one thread; leave --threads out")
     most = files if files is not None else jobs or cores()
     if jobs is not None or not CAN_FORK or device != "cpu" or threads is not None:
         return max(1, min(jobs or 1, most))

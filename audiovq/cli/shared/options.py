@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from audiovq.cli.shared.batch import jobs_for
-from audiovq.cli.shared.workers import CAN_FORK
 from audiovq.data.files import check_target
 from audiovq.data.kaldi.streams import NO_PIPES
 from audiovq.errors import AudioVQError
@@ -74,19 +73,9 @@ def jobs_option(command: F) -> F:
         "--jobs",
         "-j",
         type=THREADS,
-        callback=_check_jobs,
         help="Processes, of one thread each, among which many files are shared; as many as there are cores if not given"
         " (1 for few files, with --threads, and on a GPU).",
     )(command)
-
-
-def _check_jobs(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
-    if (value or 1) > 1:
-        if not CAN_FORK:
-            raise click.UsageError("--jobs beyond 1 needs Linux")
-        if (ctx.params.get("threads") or 1) > 1:
-            raise click.UsageError("each of several --jobs has one thread; leave --threads out")
-    return value
 
 
 def skip_option(command: F) -> F:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import traceback
@@ -175,16 +174,14 @@ def _serve(connection: Connection, work: JobWork, parent: int) -> None:
 
 
 def _result(work: JobWork, job: Job, progress: Progress) -> Any:
-    """What the work gives, or the exception in a form that can be sent."""
+    """What the work gives, or the exception: those of libraries, which may not be fit to be sent, by their words."""
     try:
         return work(*job, progress)
     except Exception as error:
-        error.add_note("".join(traceback.format_exception(error)))
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            return RuntimeError(f"{type(error).__name__}: {error}")
-        return error
+        own = type(error).__module__ in ("builtins", "audiovq.errors")
+        sent = error if own else RuntimeError(f"{type(error).__name__}: {error}")
+        sent.add_note("".join(traceback.format_exception(error)))
+        return sent
 
 
 def _say_to(connection: Connection) -> None:
