@@ -106,7 +106,7 @@ class DecoderStream:
 
     Args:
         start: called with the header, which it may refuse; gives the stream of sound at the model's rate.
-        conceal: a damaged packet becomes silence, with a warning at the end, instead of an error.
+        conceal: a damaged packet is bridged, with a warning at the end, instead of an error.
 
     Attributes:
         header: None until it has arrived.
@@ -213,18 +213,19 @@ class DecoderStream:
         yield from self._finished(self._resampler.last_blocks())
         if lost := self._reader.damaged:
             where = ", ".join(packet.place for packet in lost)
-            warnings.warn(f"damaged at {where}; silence stands there instead", stacklevel=3)
+            warnings.warn(f"damaged at {where}; the sound before goes on there, and fades", stacklevel=3)
 
     def _open(self) -> bool:
         """Read the header, if it is there."""
         self._arrived.mark()
         try:
-            self._reader = CodesReader(self._arrived, on_damage="conceal" if self._conceal else "raise")  # type: ignore[arg-type]
+            reader = CodesReader(self._arrived, on_damage="conceal" if self._conceal else "raise")  # type: ignore[arg-type]
         except BlockingIOError:
             self._arrived.rewind()
             return False
-        header = as_audio(self._reader.header, self._arrived.name)
+        header = as_audio(reader.header, self._arrived.name)
         self._sound = self._start(header)
+        self._reader = reader
         self.header, self.num_samples = header, header.num_samples
         # As the sound may end within the last frame, its samples wait until it is seen not to be the last.
         self._held_back = max(0, header.hop_length - 1 - self._sound.lookahead)
