@@ -48,13 +48,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     harness.pin()
     codec = Codec.from_pretrained(options.model)
     sound = some_speech(options.seconds, codec.sample_rate)
-    data = codec.encoder_stream(codec.sample_rate)
-    stream = data.push(sound) + data.flush()
     calls: dict[str, Callable[[], object]] = {"encode, offline": lambda: codec.encode(sound, codec.sample_rate)}
     calls |= {f"encode, {push:g} s": lambda push=push: encoded(codec, sound, push) for push in PUSHES}
     show(harness.compare(calls, rounds=options.rounds), options.seconds)
-    calls = {"decode, offline": lambda: codec.decode(stream)}
-    calls |= {f"decode, {push:g} s": lambda push=push: decoded(codec, stream, push, options.seconds) for push in PUSHES}
+    streams = {push: in_packets(codec, sound, min(push, 0.1)) for push in PUSHES}
+    calls = {"decode, offline": lambda: codec.decode(streams[0.1])}
+    calls |= {f"decode, {p:g} s": lambda p=p: decoded(codec, streams[p], p, options.seconds) for p in PUSHES}
     show(harness.compare(calls, rounds=options.rounds), options.seconds)
 
 
@@ -65,6 +64,12 @@ def encoded(codec: Codec, sound: np.ndarray, push: float) -> None:
     for start in range(0, sound.shape[1], step):
         encoder.push(sound[:, start : start + step])
     encoder.flush()
+
+
+def in_packets(codec: Codec, sound: np.ndarray, seconds: float) -> bytes:
+    """A stream with packets of that length."""
+    encoder = codec.encoder_stream(codec.sample_rate, packet_seconds=seconds)
+    return encoder.push(sound) + encoder.flush()
 
 
 def decoded(codec: Codec, data: bytes, push: float, seconds: float) -> None:

@@ -18,7 +18,8 @@ from torch import Tensor
 from audiovq.bitstream import AudioHeader, CodesReader, CodesWriter, as_audio
 from audiovq.bitstream.packet import END, END_BYTES
 from audiovq.codec.checks import checked_waveform
-from audiovq.codec.code_streams import Codes, CodesStream, SoundStream
+from audiovq.codec.code_streams import CodesStream, SoundStream
+from audiovq.codec.conceal import Codes
 from audiovq.codec.loudness import factor
 from audiovq.codec.sound import Waveform
 from audiovq.data.resampling import Resampler, resampling_delay
@@ -105,7 +106,7 @@ class DecoderStream:
 
     Args:
         start: called with the header, which it may refuse; gives the stream of sound at the model's rate.
-        conceal: damaged packets are bridged, with a warning at the end, instead of an error.
+        conceal: a damaged packet is bridged, with a warning at the end, instead of an error.
 
     Attributes:
         header: None until it has arrived.
@@ -120,7 +121,7 @@ class DecoderStream:
         self._reader: CodesReader | None = None
         self._frames = 0
         self._given = 0  # samples per channel
-        self._complete = self._flushed = False
+        self._complete = self._rest_given = self._flushed = False
 
     @property
     def latency(self) -> float:
@@ -157,10 +158,27 @@ class DecoderStream:
 
     def _packets(self) -> Iterator[Waveform]:
         """Sound of the packets that are complete, and all the rest as soon as the end has come."""
-        if self._complete or (self._reader is None and not self._open()):
+        if self._reader is None and not self._open():
             return
+        held: list[Codes] = []  # of packets that came together, which the network sees at once
+        try:
+            for codes in self._codes():
+                held.append(codes)
+                if sum(part.shape[2] for part in held) >= self._step:
+                    yield from self._play(held)
+                    held = []
+        except BadCodesError:  # what came before damage is heard before it is told
+            yield from self._play(held)
+            raise
+        yield from self._play(held)
+        if self._complete and not self._rest_given:
+            self._rest_given = True
+            yield from self._rest()
+
+    def _codes(self) -> Iterator[Codes]:
+        """Codes of packets that are complete, up to the end if that has come."""
         assert self._reader is not None
-        while True:
+        while not self._complete:
             self._arrived.mark()
             try:
                 codes = self._reader.next_packet()
@@ -172,11 +190,9 @@ class DecoderStream:
                 continue
             if codes is None:
                 self._complete = True
-                yield from self._rest()
-                return
-            self._frames += codes.shape[2]
-            for first in range(0, codes.shape[2], self._step):
-                yield from self._play(self._sound.push(codes[:, :, first : first + self._step]))
+            else:
+                self._frames += codes.shape[2]
+                yield codes
 
     def _has_all(self) -> bool:
         """Whether what has come is a whole file: all frames that the header tells of, or an end marker."""
@@ -203,12 +219,13 @@ class DecoderStream:
         """Read the header, if it is there."""
         self._arrived.mark()
         try:
-            self._reader = CodesReader(self._arrived, on_damage="conceal" if self._conceal else "raise")  # type: ignore[arg-type]
+            reader = CodesReader(self._arrived, on_damage="conceal" if self._conceal else "raise")  # type: ignore[arg-type]
         except BlockingIOError:
             self._arrived.rewind()
             return False
-        header = as_audio(self._reader.header, self._arrived.name)
+        header = as_audio(reader.header, self._arrived.name)
         self._sound = self._start(header)
+        self._reader = reader
         self.header, self.num_samples = header, header.num_samples
         # As the sound may end within the last frame, its samples wait until it is seen not to be the last.
         self._held_back = max(0, header.hop_length - 1 - self._sound.lookahead)
@@ -219,12 +236,16 @@ class DecoderStream:
         self._step = max(1, _MOST_VALUES // (header.channels * header.hop_length))
         return True
 
-    def _play(self, sound: Waveform) -> Iterator[Waveform]:
-        sound = np.concatenate([self._held, sound], axis=1)
-        ready = max(0, sound.shape[1] - self._held_back)
-        self._held = sound[:, ready:]
-        self._resampled += ready
-        yield from self._finished(self._resampler.blocks(sound[:, :ready]))
+    def _play(self, packets: list[Codes]) -> Iterator[Waveform]:
+        """Sound of codes, but for samples that may lie behind the end."""
+        codes = np.concatenate(packets, axis=2) if packets else None
+        for first in range(0, 0 if codes is None else codes.shape[2], self._step):
+            assert codes is not None
+            sound = np.concatenate([self._held, self._sound.push(codes[:, :, first : first + self._step])], axis=1)
+            ready = max(0, sound.shape[1] - self._held_back)
+            self._held = sound[:, ready:]
+            self._resampled += ready
+            yield from self._finished(self._resampler.blocks(sound[:, :ready]))
 
     def _finished(self, blocks: Iterator[Waveform]) -> Iterator[Waveform]:
         for block in blocks:
