@@ -1,9 +1,10 @@
 """What the integer coders of a model save and cost: kbit/s of whole files, and times beside those of the packed file.
 
-    python benchmarks/coder.py WAV|PACK [--model speech-16k] [--seconds 60 4] [--rounds 3] [--json FILE]
+    python benchmarks/coder.py WAV|PACK [--model speech-16k] [--seconds 60 4] [--packet-seconds 5] [--rounds 3]
+        [--json FILE]
 
 The sound, of a folder of recordings or of a pack (`audiovq data pack`), is joined and cut into files of so many
-seconds. Each file costs a header of 40 bytes, and each of its packets (5 s at most) a frame of 5 bytes. Coding and
+seconds. Each file costs a header of 40 bytes, and each of its packets a frame of 5 bytes. Coding and
 decoding are timed on one core, the packed file's time is that of the codec's encoder and default decoder.
 """
 
@@ -26,7 +27,7 @@ from audiovq.errors import BadAudioError
 from audiovq.modelfolder import resolve_model
 from audiovq.prior.coder import load_coders
 
-HEADER_BYTES, FRAMING_BYTES, PACKET_SECONDS = 40, 5, 5.0
+HEADER_BYTES, FRAMING_BYTES, TIMED_SECONDS = 40, 5, 5.0
 
 
 def sound_of(place: Path, rate: int) -> np.ndarray:
@@ -38,17 +39,14 @@ def sound_of(place: Path, rate: int) -> np.ndarray:
     return np.concatenate([resample(*read_audio(file), rate)[0] for file in files])
 
 
-def bytes_of(coder: PacketCoder | None, codes: np.ndarray, sizes: Sequence[int], frames: int) -> tuple[int, float]:
-    """Of one file of codes `[Q, F]`: its bytes, and those of them that hold codes."""
-    payload, packets = 0, 0
+def bytes_of(coder: PacketCoder | None, codes: np.ndarray, sizes: Sequence[int], frames: int) -> int:
+    """Of one file of codes `[Q, F]` in packets of so many frames."""
+    total = HEADER_BYTES
     for start in range(0, codes.shape[1], frames):
         packet = codes[None, :, start : start + frames]
-        if coder is None:
-            payload += packed_size([bit_width(size) for size in sizes], packet.shape[2])
-        else:
-            payload += len(coder.encode(packet))
-        packets += 1
-    return HEADER_BYTES + FRAMING_BYTES * packets + payload, payload
+        packed = packed_size([bit_width(size) for size in sizes], packet.shape[2])
+        total += FRAMING_BYTES + (packed if coder is None else len(coder.encode(packet)))
+    return total
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("sound", type=Path)
     parser.add_argument("--model", default="speech-16k")
     parser.add_argument("--seconds", type=float, nargs="+", default=[60.0, 4.0])
+    parser.add_argument("--packet-seconds", type=float, default=5.0)
     harness.add_options(parser, rounds=3)
     options = parser.parse_args(arguments)
     harness.pin()
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     coders = load_coders(resolve_model(options.model))
     kinds: dict[str, PacketCoder | None] = {"packed": None} | {c.name.lower(): coders[c] for c in sorted(coders)}
     sound = sound_of(options.sound, codec.sample_rate)
-    frames = int(PACKET_SECONDS * codec.frame_rate)
+    frames = max(1, int(options.packet_seconds * codec.frame_rate))
     rates, speeds = [], []
     for levels in range(1, codec.num_quantizers + 1):
         sizes = codec.model.codebook_sizes[:levels]
@@ -74,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             codes = [codec.encode(file, codec.sample_rate, num_quantizers=levels).codes[0] for file in files]
             total = sum(len(file) for file in files) / codec.sample_rate
             row: list[object] = [codec.bitrates[levels - 1] / 1e3, seconds, len(files)]
-            row += [8 * sum(bytes_of(c, own, sizes, frames)[0] for own in codes) / total / 1e3 for c in kinds.values()]
+            row += [8 * sum(bytes_of(c, own, sizes, frames) for own in codes) / total / 1e3 for c in kinds.values()]
             rates.append(row)
-        part = sound[: int(PACKET_SECONDS * codec.sample_rate)]
+        part = sound[: int(TIMED_SECONDS * codec.sample_rate)]
         encoded = codec.encode(part, codec.sample_rate, num_quantizers=levels)
         candidates = {"codec": lambda e=encoded, p=part, q=levels: round_trip(codec, p, e, q)}
         for name, coder in kinds.items():

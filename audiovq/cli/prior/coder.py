@@ -33,7 +33,7 @@ def fit_coder(
 
     from audiovq.bitstream.coder import Coding
     from audiovq.data.files import check_target
-    from audiovq.prior.coder import coder_file, save_coder
+    from audiovq.prior.coder import IntegerCoder, coder_file, save_coder
     from audiovq.train.prior.coder.score import score_coder
     from audiovq.train.prior.coder.tables import fit_tables
 
@@ -46,7 +46,7 @@ def fit_coder(
     check_target(file, force=force)
     with step_bar(name, "step") as progress:
         if name == "tables":
-            coder = fit_tables(spec, items, progress=progress)
+            coder: IntegerCoder = fit_tables(spec, items, progress=progress)
         else:
             from audiovq.codec.loading import pick_device
             from audiovq.train.config import override, parse_as, read_tree

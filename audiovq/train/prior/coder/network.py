@@ -7,6 +7,7 @@ are fine enough: the coder's bits differ from this network's by far less than 1 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -71,8 +72,8 @@ class CoderNetwork(nn.Module):
             if q < self.inputs:
                 level["input"] = _matrix(3 * state, width)
             if q:
-                level |= {"hidden": _matrix(head, state), "hidden_bias": _zeros(head)}
-                level |= {f"below_{j}": _matrix(head, widths[j]) for j in range(q)}
+                level.update({"hidden": _matrix(head, state), "hidden_bias": _zeros(head)})
+                level.update({f"below_{j}": _matrix(head, widths[j]) for j in range(q)})
             self.levels.append(level)
 
     def forward(self, codes: Tensor, share: float = 1.0) -> list[Tensor]:
@@ -82,7 +83,7 @@ class CoderNetwork(nn.Module):
             share: of the frames that levels after the first are judged by, drawn at random: they have less to learn.
         """
         count, frames = codes.shape[1:]
-        tables = [with_rounding(level["embedding"], EMBEDDING_BITS) for level in list(self.levels)[:count]]
+        tables = [with_rounding(level["embedding"], EMBEDDING_BITS) for level in self._levels()[:count]]
         embedded = [F.embedding(own, table) for own, table in zip(codes.unbind(1), tables, strict=True)]
         states = self._states(embedded)
         if self.training:
@@ -95,18 +96,18 @@ class CoderNetwork(nn.Module):
             head = self._head(q, states, embedded[:q])
             with torch.autocast(codes.device.type, torch.bfloat16, enabled=self.training):
                 logits = head @ table.T
-            logits = (logits + self.levels[q]["bias"]).flatten(0, 1)
+            logits = (logits + self._levels()[q]["bias"]).flatten(0, 1)
             nats.append(F.cross_entropy(logits, codes[:, q].flatten(), reduction="none").view(len(codes), -1))
         return nats
 
     def _states(self, embedded: Sequence[Tensor]) -> Tensor:
         """Rounded states `[B, F, H]`, each before its frame is known."""
         width = self.state
-        given = sum(
+        pieces = [
             e[:, :-1] @ with_rounding(level["input"], MATRIX_BITS).T
-            for e, level in zip(embedded, list(self.levels)[: self.inputs], strict=False)
-        )
-        given = F.pad(given, (0, 0, 1, 0)) + self.bias  # type: ignore[arg-type]
+            for e, level in zip(embedded, self._levels()[: self.inputs], strict=False)
+        ]
+        given = F.pad(torch.stack(pieces).sum(0), (0, 0, 1, 0)) + self.bias
         recurrent = with_rounding(self.recurrent, MATRIX_BITS).T
         state = rounded = given.new_zeros(len(given), width)
         states = []
@@ -121,7 +122,7 @@ class CoderNetwork(nn.Module):
 
     def _head(self, q: int, states: Tensor, above: Sequence[Tensor]) -> Tensor:
         """What the embeddings of level q are multiplied by."""
-        level = self.levels[q]
+        level = self._levels()[q]
         if q:
             sums = states @ with_rounding(level["hidden"], MATRIX_BITS).T + level["hidden_bias"]
             for j, embedded in enumerate(above):
@@ -148,10 +149,13 @@ class CoderNetwork(nn.Module):
             for name, values in own.items():
                 values.copy_(torch.from_numpy(coder.tensors[name]) / 2.0 ** _bits(name))
 
+    def _levels(self) -> list[nn.ParameterDict]:
+        return cast(list[nn.ParameterDict], list(self.levels))
+
     def _named(self) -> Iterator[tuple[str, Tensor]]:
         """Weights by the names that a coder has for them."""
         yield from (("recurrent", self.recurrent), ("bias", self.bias), ("bias_new", self.bias_new))
-        for q, level in enumerate(self.levels):
+        for q, level in enumerate(self._levels()):
             for name, values in level.items():
                 yield f"{q}.{name.replace('below_', 'below.')}", values
 

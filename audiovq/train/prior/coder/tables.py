@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.errors import BadDataError
@@ -28,7 +30,8 @@ def fit_tables(
         check_codes(spec, item.codes)
     if not sum(item.codes.size for item in items):
         raise BadDataError("there are no codes to count; check the paths")
-    sizes, tensors = spec.codebook_sizes, {}
+    sizes = spec.codebook_sizes
+    tensors: dict[str, NDArray[Any]] = {}
     for level, size in enumerate(sizes):
         rows = sizes[level - 1] if level else size + 1
         counts = np.zeros((rows, size))
@@ -62,7 +65,7 @@ def _factorize(counts: Tensor, rank: int, steps: int, tell: Callable[[int], None
         logits = with_rounding(context, WEIGHT_BITS) @ with_rounding(output, WEIGHT_BITS).T + bias
         nats = (torch.logsumexp(logits, 1) @ of_row - (counts * logits).sum()) / total
         optimizer.zero_grad()
-        nats.backward()  # type: ignore[no-untyped-call]
+        nats.backward()
         optimizer.step()
         tell(step + 1)
     return {
