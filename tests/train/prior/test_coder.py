@@ -96,3 +96,12 @@ def test_a_prior_worse_than_a_simpler_one_is_told(sets):
     assert found[1] < 3.4
     assert better_and_simpler("unigram", 10.7, SPEC, *sets) == ("uniform", pytest.approx(math.log2(96) / 2))
     assert better_and_simpler("uniform", 10.7, SPEC, *sets) is None
+
+
+def test_codebooks_that_no_coder_can_have_are_refused_before_the_work():
+    spec = CodeSpec(codebook_sizes=[2**15])
+    one = [CodeItem("a", np.zeros((1, 300), np.int64))]
+    with pytest.raises(ConfigError, match="at most"):
+        fit_tables(spec, one)
+    with pytest.raises(ConfigError, match="codebooks"):
+        fit_learned(spec, one, one, SMALL)

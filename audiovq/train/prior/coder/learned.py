@@ -61,7 +61,8 @@ def fit_learned(
         held_out: codes to choose the best step by, in whole packets and with all levels.
         report: told what the held-out codes cost, at every look.
 
-    Raises BadDataError for codes too short to train on, TrainingError if the loss is not finite.
+    Raises BadDataError for codes too short to train on, ConfigError for codebooks or a state that no coder can have,
+    TrainingError if the loss is not finite.
     """
     for item in [*items, *held_out]:
         check_codes(spec, item.codes)
@@ -70,6 +71,10 @@ def fit_learned(
         raise BadDataError(f"{codes.shape[1]} frames to train on; a coder needs at least {PACKET_FRAMES}")
     torch.manual_seed(config.seed)
     network = CoderNetwork(spec.codebook_sizes, state=config.state, dropout=config.dropout).to(device)
+    try:  # now, not after the training
+        network.to_coder()
+    except ValueError as error:
+        raise ConfigError(f"a learned coder can't have such codebooks and state: {error}") from None
     if config.init is not None:
         network.start_from(_learned(config.init))
     decay = config.weight_decay

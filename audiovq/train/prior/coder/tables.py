@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiovq.errors import BadDataError
+from audiovq.errors import BadDataError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec
 from audiovq.prior.base import check_codes
-from audiovq.prior.coder.tables import WEIGHT_BITS, TableCoder
+from audiovq.prior.coder.tables import MAX_CODEBOOK, WEIGHT_BITS, TableCoder
 from audiovq.train.prior.coder.rounding import to_integers, with_rounding
 
 RANKS = (16, 8, 2)  # of the first, the second, and every other level, about which there is less to know
@@ -25,12 +25,14 @@ LEARNING_RATE = 0.05
 def fit_tables(
     spec: CodeSpec, items: Sequence[CodeItem], *, steps: int = STEPS, progress: Callable[[int, int], None] | None = None
 ) -> TableCoder:
-    """Count pairs in `items` and fit every level; BadDataError if there is no code."""
+    """Count pairs in `items` and fit every level; BadDataError if there is no code, ConfigError for too many kinds."""
     for item in items:
         check_codes(spec, item.codes)
     if not sum(item.codes.size for item in items):
         raise BadDataError("there are no codes to count; check the paths")
     sizes = spec.codebook_sizes
+    if max(sizes) > MAX_CODEBOOK:
+        raise ConfigError(f"a codebook of {max(sizes)}; tables take at most {MAX_CODEBOOK}")
     tensors: dict[str, NDArray[Any]] = {}
     for level, size in enumerate(sizes):
         rows = sizes[level - 1] if level else size + 1
