@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from audiovq.audio import load_model
-from audiovq.data.audio import read_audio, resample
+from audiovq.data.audio import read_audio
+from audiovq.data.resampling import resample
 
 SECONDS = 10
 

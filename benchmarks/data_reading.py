@@ -22,12 +22,13 @@ import numpy as np
 import soundfile
 import soxr
 
-from audiovq.data.audio import read_audio, resample, write_audio
+from audiovq.data.audio import read_audio, write_audio
 from audiovq.data.corpus.base import Corpus
 from audiovq.data.corpus.direct import DirectCorpus
 from audiovq.data.corpus.pack import pack
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.data.resampling import resample
 
 RATE = 16000  # of what training wants
 READS = 16  # a call: a batch of as many seconds

@@ -17,7 +17,8 @@ from statistics import mean
 import torch
 from torch import Tensor, nn
 
-from audiovq.data.audio import read_audio, resample
+from audiovq.data.audio import read_audio
+from audiovq.data.resampling import resample
 from audiovq.layers import LogMel
 from audiovq.quantize import FSQ, LFQ, CodeUsage, GroupedVQ, Quantizer, ResidualVQ, SimVQ, VectorQuantizer
 

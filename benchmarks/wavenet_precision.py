@@ -13,8 +13,8 @@ from torch import Tensor
 
 from audiovq.audio import MuLawSoftmax, WaveNetDecoder, load_model
 from audiovq.audio.wavenet_sampler import PRECISIONS, WaveNetSampler
-from audiovq.data.audio import resample
 from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.resampling import resample
 from audiovq.metrics.interval import mean_interval
 from audiovq.metrics.speech import mel_distance_db
 

@@ -29,17 +29,18 @@ from audiovq import AudioVQVAE, load_model
 from audiovq.audio import WaveNetDecoder
 from audiovq.audio.mulaw import mulaw_decode, mulaw_encode
 from audiovq.bitstream import read_codes
-from audiovq.data.audio import resample
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.files import atomic_output
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.data.resampling import resample
 from audiovq.errors import AudioVQError
 from audiovq.evaluate.likelihood import measure_likelihood
 from audiovq.metrics.interval import share_interval
 from audiovq.metrics.scores import ALL, score_file, summarize
 from audiovq.metrics.speech import metrics_for
 from audiovq.metrics.table import markdown, number, summary_table, to_json
+from audiovq.prior.coder import coder_at_hand
 from audiovq.quantize import CodeUsage
 from studies.recognition.discriminant import LinearDiscriminant
 from studies.recognition.dtw import dtw_distances, nearest_labels
@@ -236,7 +237,7 @@ def read_material(options: argparse.Namespace) -> Material:
     original, reconstructed = (
         Speech.read(DataDir.read(path).utterances, model.sample_rate) for path in (options.data, options.reconstructed)
     )
-    files = [read_codes(options.codes / f"{u.id}.codes") for u in original.utterances]
+    files = [read_codes(options.codes / f"{u.id}.codes", coder_at_hand) for u in original.utterances]
     codes = [torch.from_numpy(found[0]) for _, found in files]  # of the one channel
     if options.converted is None:
         return Material(model, original, codes, reconstructed, None, [])

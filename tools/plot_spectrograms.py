@@ -14,7 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from audiovq.codec import Codec
-from audiovq.data.audio import read_audio, resample
+from audiovq.data.audio import read_audio
+from audiovq.data.resampling import resample
 
 
 def main() -> None:

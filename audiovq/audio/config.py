@@ -44,6 +44,14 @@ class LogMelEncoderConfig(Config):
     expansion: Width = 3
     lookahead: Layers = 0
 
+    @model_validator(mode="after")
+    def _whole_mel_frames(self) -> "LogMelEncoderConfig":
+        if self.hop_length % self.mel_frames_per_code:
+            raise ValueError("mel_frames_per_code: must divide hop_length")
+        if self.window_length * self.mel_frames_per_code < self.hop_length:
+            raise ValueError("window_length: must reach from one mel frame to the next")
+        return self
+
 
 class MuLawConfig(Config):
     """Softmax over mu-law classes."""
@@ -109,6 +117,7 @@ class SourceDecoderConfig(Config):
     fine_lookahead: Layers = 0
     phase: Literal["zero", "minimum"] = "zero"
     sharpening: float = Field(0.0, ge=0, le=2)
+    evenness: float = Field(0.0, ge=0, le=1)
 
 
 EncoderConfig = Annotated[WaveformEncoderConfig | LogMelEncoderConfig, Field(discriminator="kind")]

@@ -1,10 +1,23 @@
 """The network that our feed-forward decoders share: ConvNeXt blocks at the rate of codes, then at a multiple of it."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from audiovq.audio.decoder import FeedForwardDecoder
 from audiovq.layers import ConvNeXtStack
+from audiovq.layers.convnext import StackState
 from audiovq.layers.linear import FastLinear
+
+
+@dataclass(frozen=True)
+class FeaturesState:
+    """Of the stacks at both rates."""
+
+    coarse: StackState
+    fine: StackState
 
 
 class ConvNeXtDecoder(FeedForwardDecoder):
@@ -43,6 +56,7 @@ class ConvNeXtDecoder(FeedForwardDecoder):
         super().__init__()
         self.hop_length = hop_length
         self.upsample = upsample
+        self.fine_channels = fine_channels
         self.coarse = ConvNeXtStack(
             latent_dim,
             channels,
@@ -67,9 +81,23 @@ class ConvNeXtDecoder(FeedForwardDecoder):
         margin = -(-window_length // hop_length)
         left = self.coarse.context + -(-self.fine.context // upsample) + margin
         self.context_frames = (left, lookahead + -(-fine_lookahead // upsample) + margin)
+        self.features_lookahead = lookahead * hop_length + fine_lookahead * hop_length // upsample  # in samples
 
     def features(self, z_q: Tensor, speaker: Tensor | None = None) -> Tensor:
         """z_q: `[B, latent_dim, F]`, speaker: `[B, speaker_dim]` -> `[B, F * upsample, fine_channels]`."""
-        x = self.coarse(z_q.transpose(1, 2), speaker)
-        x = self.widen(x).reshape(x.shape[0], x.shape[1] * self.upsample, -1)  # [B, F, u * C] -> [B, F * u, C]
-        return self.fine(x, speaker)
+        return self.stream_features(z_q, self.initial_features(len(z_q)), speaker, last=True)[0]
+
+    def initial_features(self, batch_size: int) -> FeaturesState:
+        """The network's state before the first frame."""
+        return FeaturesState(self.coarse.initial_state(batch_size), self.fine.initial_state(batch_size))
+
+    def stream_features(
+        self, z_q: Tensor, state: FeaturesState, speaker: Tensor | None, *, last: bool
+    ) -> tuple[Tensor, FeaturesState]:
+        """The next frames of z_q -> the fine frames that are complete, `[B, N, fine_channels]`, and the next state."""
+        x, coarse = self.coarse.stream(z_q.transpose(1, 2), state.coarse, speaker, last=last)
+        x = self.widen(x).reshape(
+            len(x), x.shape[1] * self.upsample, self.fine_channels
+        )  # [B, F, u * C] -> [B, F * u, C]
+        x, fine = self.fine.stream(x, state.fine, speaker, last=last)
+        return x, FeaturesState(coarse, fine)

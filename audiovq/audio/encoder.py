@@ -3,36 +3,51 @@
 Both are causal up to a stated look-ahead and use no statistic of the whole signal (arXiv 1711.00937, section 4.3).
 """
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovq.audio.mulaw import mulaw_compand
 from audiovq.layers import CausalConv1d, ConvNeXtStack, LogMel
-
-
-def pad_to_frames(waveform: Tensor, hop_length: int) -> Tensor:
-    """Zero-pad `[B, 1, T]` at the end to whole frames: T becomes hop_length * ceil(T / hop_length)."""
-    return F.pad(waveform, (0, -waveform.shape[-1] % hop_length))
+from audiovq.layers.convnext import StackState
+from audiovq.layers.streaming import whole_windows
 
 
 class Encoder(nn.Module, ABC):
-    """What an encoder must offer: z_e of a waveform, one vector per hop. A kind defines `forward`, sets the attributes.
+    """What an encoder must offer: z_e of a waveform, one vector per hop.
+
+    It streams as `audiovq.layers.streaming` says. A kind defines `initial_state` and `stream`, and sets the attributes.
 
     Attributes:
         hop_length: samples per frame; the encoder's configuration says the same by that name.
-        context_frames: frames to the left and right of its own, that a frame depends on.
+        lookahead: samples after its own hop that a frame depends on.
     """
 
     hop_length: int
-    context_frames: tuple[int, int]
+    lookahead: int
 
-    @abstractmethod
     def forward(self, waveform: Tensor) -> Tensor:
         """waveform: `[B, 1, T]` -> z_e `[B, latent_dim, ceil(T / hop_length)]`; past its end there is silence."""
+        waveform = F.pad(waveform, (0, -waveform.shape[-1] % self.hop_length))
+        return self.stream(waveform, self.initial_state(len(waveform)), last=True)[0]
+
+    @abstractmethod
+    def initial_state(self, batch_size: int) -> Any:
+        """The state before the first sample."""
+
+    @abstractmethod
+    def stream(self, waveform: Tensor, state: Any, *, last: bool = False) -> tuple[Tensor, Any]:
+        """The next samples, any number -> the frames that are complete, `[B, latent_dim, M]`, and the next state.
+
+        The last piece ends with a whole hop.
+        """
 
 
 class ResidualUnit(nn.Module):
@@ -45,7 +60,18 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: `[B, C, F]` -> `[B, C, F]`."""
-        return x + self.pointwise(F.relu(self.dilated(F.relu(x))))
+        return self.stream(x, self.initial_state(len(x)), last=True)[0]
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Zeros before the first frame."""
+        return self.dilated.initial_state(batch_size)
+
+    def stream(self, x: Tensor, state: Tensor, *, last: bool = False) -> tuple[Tensor, Tensor]:
+        """x: `[B, C, F]` -> as many frames, and the next state."""
+        if x.shape[-1] == 0:
+            return x, state
+        h, state = self.dilated.stream(F.relu(x), state, last=last)
+        return x + self.pointwise(F.relu(h)), state
 
 
 class WaveformEncoder(Encoder):
@@ -84,15 +110,30 @@ class WaveformEncoder(Encoder):
         self.units = nn.ModuleList(ResidualUnit(channels, d) for d in dilations)
         self.norm = nn.LayerNorm(channels)
         self.project = nn.Linear(channels, latent_dim)
-        self.context_frames = (1 + 2 * sum(dilations) + len(strides) * kernel_size, 0)
+        self.lookahead = 0
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        x = mulaw_compand(pad_to_frames(waveform, self.hop_length))
-        for conv in self.downsample:
-            x = F.relu(conv(x))
-        for unit in self.units:
-            x = unit(x)
-        return self.project(self.norm(x.transpose(1, 2))).transpose(1, 2)
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        """Of each layer, in order."""
+        return tuple(layer.initial_state(batch_size) for layer in (*self.downsample, *self.units))
+
+    def stream(
+        self, waveform: Tensor, state: tuple[Tensor, ...], *, last: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x, after = mulaw_compand(waveform), []
+        for layer, before in zip((*self.downsample, *self.units), state, strict=True):
+            x, seen = layer.stream(x, before, last=last)
+            x = F.relu(x) if isinstance(layer, CausalConv1d) else x
+            after.append(seen)
+        return self.project(self.norm(x.transpose(1, 2))).transpose(1, 2), tuple(after)
+
+
+@dataclass(frozen=True)
+class LogMelEncoderState:
+    """Of the spectrogram `[B, N]`, mel frames that wait to be a whole code's `[B, M, mels]`, and of the stack."""
+
+    samples: Tensor
+    mel: Tensor
+    stack: StackState
 
 
 class LogMelEncoder(Encoder):
@@ -134,10 +175,19 @@ class LogMelEncoder(Encoder):
             lookahead=lookahead,
         )
         self.project = nn.Linear(channels, latent_dim)
-        margin = math.ceil(window_length / hop_length)
-        self.context_frames = (self.stack.context + margin, lookahead + margin)
+        self.lookahead = self.mel.lookahead + lookahead * hop_length
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        mel = self.mel(pad_to_frames(waveform, self.hop_length))
-        joined = mel.reshape(mel.shape[0], -1, self.mel_frames_per_code * mel.shape[2])
-        return self.project(self.stack(joined)).transpose(1, 2)
+    def initial_state(self, batch_size: int) -> LogMelEncoderState:
+        samples = self.mel.initial_state(batch_size)
+        mel = self.mel.bank.new_zeros(batch_size, 0, self.mel.bank.shape[1])
+        return LogMelEncoderState(samples, mel, self.stack.initial_state(batch_size))
+
+    def stream(
+        self, waveform: Tensor, state: LogMelEncoderState, *, last: bool = False
+    ) -> tuple[Tensor, LogMelEncoderState]:
+        mel, samples = self.mel.stream(waveform, state.samples, last=last)
+        size = self.mel_frames_per_code
+        mel, rest = whole_windows(mel, state.mel, size=size, step=size, dim=1)
+        joined = mel.reshape(len(mel), mel.shape[1] // size, size * mel.shape[2])
+        x, stack = self.stack.stream(joined, state.stack, last=last)
+        return self.project(x).transpose(1, 2), LogMelEncoderState(samples, rest, stack)

@@ -4,15 +4,27 @@ It follows Vocos (arXiv 2306.00814). Only the last overlap-add runs at the sampl
 than real time on one core.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from audiovq.audio.convnext_decoder import ConvNeXtDecoder
+from audiovq.audio.convnext_decoder import ConvNeXtDecoder, FeaturesState
 from audiovq.audio.excitation import Place
 from audiovq.layers import InverseSTFT
 from audiovq.layers.linear import FastLinear
+from audiovq.layers.spectral import OverlapState
+
+
+@dataclass(frozen=True)
+class FrameDecoderState:
+    """Of the network and of the overlap-add."""
+
+    features: FeaturesState
+    overlap: OverlapState
 
 
 class FrameDecoder(ConvNeXtDecoder):
@@ -30,13 +42,21 @@ class FrameDecoder(ConvNeXtDecoder):
         super().__init__(latent_dim, window_length=window_length, fine_lookahead=0, **network)
         self.head = FastLinear(network["fine_channels"], 2 * (window_length // 2 + 1))
         self.inverse_stft = InverseSTFT(window_length, self.hop_length // self.upsample)
+        self.lookahead = self.features_lookahead + self.inverse_stft.lookahead
 
     @property
     def last_layer(self) -> Tensor:
         return self.head.weight
 
-    def forward(self, z_q: Tensor, speaker: Tensor | None = None, place: Place | None = None) -> Tensor:
+    def initial_state(self, batch_size: int, place: Place | None = None) -> FrameDecoderState:
         """The same at every place."""
-        log_magnitude, phase = self.head(self.features(z_q, speaker)).float().chunk(2, dim=-1)
+        return FrameDecoderState(self.initial_features(batch_size), self.inverse_stft.initial_state(batch_size))
+
+    def stream(
+        self, z_q: Tensor, state: FrameDecoderState, speaker: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, FrameDecoderState]:
+        x, features = self.stream_features(z_q, state.features, speaker, last=last)
+        log_magnitude, phase = self.head(x).float().chunk(2, dim=-1)
         magnitude = log_magnitude.clamp_max(self.MAX_LOG_MAGNITUDE).exp()
-        return self.inverse_stft(torch.polar(magnitude, phase))
+        sound, overlap = self.inverse_stft.stream(torch.polar(magnitude, phase), state.overlap, last=last)
+        return sound, FrameDecoderState(features, overlap)

@@ -88,11 +88,6 @@ class AudioVQVAE(nn.Module):
         """Names of the decoders, the default first."""
         return list(self.decoders)
 
-    @property
-    def encoder_context(self) -> tuple[int, int]:
-        """Frames to the left and right that a code can depend on."""
-        return self.encoder.context_frames
-
     def decoder_context(self, decoder: str | None = None) -> tuple[int, int] | None:
         """Frames to the left and right that a frame of sound can depend on; None for an autoregressive decoder."""
         module = self.decoder(decoder)

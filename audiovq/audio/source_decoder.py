@@ -13,20 +13,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from audiovq.audio.convnext_decoder import ConvNeXtDecoder
+from audiovq.audio.convnext_decoder import ConvNeXtDecoder, FeaturesState
 from audiovq.audio.excitation import (
     PHASE_SECONDS,
     Place,
     Pulses,
-    at_samples,
-    hold_f0,
+    PulseState,
+    next_pulses,
     noise_at,
-    pulse_cycles,
     pulse_train,
+    voicing,
 )
 from audiovq.audio.pitch import F0_MAX, F0_MIN
 from audiovq.layers import STFT, InverseSTFT
 from audiovq.layers.linear import FastLinear
+from audiovq.layers.spectral import OverlapState
 
 F0_STEP = 0.5  # semitones between two bins of the F0 head
 F0_BINS = math.ceil(12 / F0_STEP * math.log2(F0_MAX / F0_MIN)) + 1
@@ -49,6 +50,32 @@ class Controls:
     pitch: Tensor
 
 
+@dataclass(frozen=True)
+class FilterState:
+    """Of a `SourceFilter`.
+
+    Attributes:
+        pulses, noise: what the analysis sees again, `[B, N]`.
+        held: log envelope `[B, S, bins]`, logit of the pulses' share, and voicing `[B, S]`, of spectra that wait.
+        overlap: of the sum.
+    """
+
+    pulses: Tensor
+    noise: Tensor
+    held: tuple[Tensor, Tensor, Tensor]
+    overlap: OverlapState
+
+
+@dataclass(frozen=True)
+class SourceDecoderState:
+    """Of the network, the pulses and the filter; how it is to be spoken, as `place` says."""
+
+    place: Place
+    features: FeaturesState
+    pulses: PulseState
+    filter: FilterState
+
+
 class SourceDecoder(ConvNeXtDecoder):
     """z_q and speaker to waveform by pulses, noise and the spectra that shape them.
 
@@ -59,6 +86,8 @@ class SourceDecoder(ConvNeXtDecoder):
         window_length: samples of a spectrum; spectra_per_frame: spectra per fine frame, whose hop it divides.
         phase: of the filters: zero, or the least that their magnitudes allow, as a vocal tract has it.
         sharpening: how far the envelope's formants are raised in decoding; 0 for not at all.
+        evenness: how far the noise's short-time magnitudes are drawn to their mean in decoding; 0 for not at all, 1 for
+            random phases alone.
         network: see `ConvNeXtDecoder`.
 
     Attributes:
@@ -78,6 +107,7 @@ class SourceDecoder(ConvNeXtDecoder):
         spectra_per_frame: int,
         phase: Literal["zero", "minimum"],
         sharpening: float,
+        evenness: float,
         **network: Any,
     ) -> None:
         super().__init__(latent_dim, window_length=window_length, **network)
@@ -91,10 +121,12 @@ class SourceDecoder(ConvNeXtDecoder):
         )
         self.filter = SourceFilter(sample_rate, window_length, self.frame_length // spectra_per_frame, phase)
         self.sharpening = sharpening
+        self.evenness = evenness
         self.register_buffer("balance", torch.zeros(num_quantizers, self.bins))
         left, right = self.context_frames
         memory = -(-round(PHASE_SECONDS * sample_rate) // self.hop_length) + 1
         self.context_frames = (left + memory, right)
+        self.lookahead = self.features_lookahead + self.filter.lookahead
         self._start_as_speech()
 
     @property
@@ -103,35 +135,62 @@ class SourceDecoder(ConvNeXtDecoder):
 
     def controls(self, z_q: Tensor, speaker: Tensor | None = None) -> Controls:
         """z_q: `[B, latent_dim, F]`, speaker: `[B, speaker_dim]` -> what to synthesize, float32."""
-        x = self.features(z_q, speaker)
-        spectra = self.spectrum_head(x).float()
-        log_envelope, periodic = spectra.reshape(len(x), -1, 2 * self.bins).chunk(2, dim=-1)
-        return Controls(log_envelope, periodic, self.pitch_head(x).float())
-
-    def pulses(self, controls: Controls, place: Place) -> Pulses:
-        """The pulse train that the network asks for."""
-        f0, voiced = decode_pitch(controls.pitch)
-        f0 = hold_f0(f0 * 2 ** (place.pitch_shift / 12), voiced)
-        first = place.first_frame * self.upsample
-        return Pulses(pulse_cycles(f0, voiced, self.frame_length, self.sample_rate, first), f0, voiced)
+        return self._controls(self.features(z_q, speaker))
 
     def synthesize(self, controls: Controls, pulses: Pulses, noise: Tensor) -> Tensor:
         """Waveform `[B, 1, T]` of pulses and of noise `[B, T]` of unit variance."""
-        return self.filter(controls, pulse_train(pulses, self.frame_length, self.sample_rate), pulses.voiced, noise)
-
-    def forward(self, z_q: Tensor, speaker: Tensor | None = None, place: Place | None = None) -> Tensor:
-        """The network's own pulses, and the place's noise."""
-        return self.speak(self.controls(z_q, speaker), place or Place())
+        train = pulse_train(pulses, self.frame_length, self.sample_rate)
+        return self.filter(controls, train, voicing(pulses, self.frame_length), noise)
 
     def speak(self, controls: Controls, place: Place) -> Tensor:
         """Waveform `[B, 1, T]` of what the network asks for, sharpened and balanced, as at that place."""
+        return self._speak(controls, self.initial_state(len(controls.pitch), place), last=True)[0]
+
+    def initial_state(self, batch_size: int, place: Place | None = None) -> SourceDecoderState:
+        place = place or Place()
+        first = place.first_frame * self.upsample
+        return SourceDecoderState(
+            place,
+            self.initial_features(batch_size),
+            PulseState.fresh(batch_size, self.balance.device, first),
+            self.filter.initial_state(batch_size),
+        )
+
+    def stream(
+        self, z_q: Tensor, state: SourceDecoderState, speaker: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, SourceDecoderState]:
+        """The network's own pulses, and the place's noise."""
+        x, features = self.stream_features(z_q, state.features, speaker, last=last)
+        return self._speak(self._controls(x), replace(state, features=features), last=last)
+
+    def pulses(self, controls: Controls, state: SourceDecoderState) -> tuple[Pulses, PulseState]:
+        """The pulse train that the network asks for."""
+        f0, voiced = decode_pitch(controls.pitch)
+        f0 = f0 * 2 ** (state.place.pitch_shift / 12)
+        return next_pulses(f0, voiced, state.pulses, self.frame_length, self.sample_rate)
+
+    def _controls(self, features: Tensor) -> Controls:
+        spectra = self.spectrum_head(features).float()
+        log_envelope, periodic = spectra.unflatten(-1, (-1, 2 * self.bins)).flatten(1, 2).chunk(2, dim=-1)
+        return Controls(log_envelope, periodic, self.pitch_head(features).float())
+
+    def _speak(self, controls: Controls, state: SourceDecoderState, *, last: bool) -> tuple[Tensor, SourceDecoderState]:
+        batch, frames = controls.pitch.shape[:2]
+        empty = controls.pitch.new_zeros(batch, 0)
+        if frames == 0:
+            sound, filter_ = self.filter.stream(controls, empty, empty, empty, state.filter, last=last)
+            return sound, replace(state, filter=filter_)
         envelope = controls.log_envelope
         if self.sharpening:
             envelope = self.filter.sharpen(envelope, self.sharpening)
-        controls = replace(controls, log_envelope=envelope + self.balance[(place.num_levels or 0) - 1])
-        batch, frames = controls.pitch.shape[:2]
-        noise = noise_at(place, batch, self.hop_length, frames * self.frame_length, envelope.device)
-        return self.synthesize(controls, self.pulses(controls, place), noise)
+        controls = replace(controls, log_envelope=envelope + self.balance[(state.place.num_levels or 0) - 1])
+        first, count = (n * self.frame_length for n in (state.pulses.position, frames))
+        noise = noise_at(state.place, batch, first, count, envelope.device)
+        pulses, after = self.pulses(controls, state)
+        train, voice = pulse_train(pulses, self.frame_length, self.sample_rate), voicing(pulses, self.frame_length)
+        how: dict[str, Any] = {"evenness": self.evenness, "last": last}
+        sound, filter_ = self.filter.stream(controls, train, voice, noise, state.filter, **how)
+        return sound, replace(state, pulses=after, filter=filter_)
 
     @torch.no_grad()
     def _start_as_speech(self) -> None:
@@ -167,16 +226,65 @@ class SourceFilter(nn.Module):
         reach = round(SMOOTHING_HZ * window_length / sample_rate)
         self.register_buffer("smoothing", smoothing_matrix(window_length // 2 + 1, reach), persistent=False)
 
-    def forward(self, controls: Controls, train: Tensor, voiced: Tensor, noise: Tensor) -> Tensor:
-        """train, noise: `[B, T]` of unit power; voiced: `[B, F]` -> `[B, 1, T]`."""
-        log_envelope = controls.log_envelope.clamp_max(self.MAX_LOG_ENVELOPE)
-        envelope = minimum_phase(log_envelope) if self.phase == "minimum" else log_envelope.exp()
-        power = controls.periodic.sigmoid()
+    @property
+    def lookahead(self) -> int:
+        """Samples by which sound lags behind sources and controls."""
+        ahead = -(-self.stft.lookahead // self.hop_length) * self.hop_length  # a spectrum waits for whole hops
+        return ahead + self.inverse_stft.lookahead
+
+    def forward(self, controls: Controls, train: Tensor, voice: Tensor, noise: Tensor) -> Tensor:
+        """train, noise: `[B, T]` of unit power; voice: `[B, T]`, from 0 to 1 -> `[B, 1, T]`."""
+        return self.stream(controls, train, voice, noise, self.initial_state(len(train)), last=True)[0]
+
+    def initial_state(self, batch_size: int) -> FilterState:
+        """Silence before the first sample."""
+        source = self.stft.initial_state(batch_size)
+        envelope = self.smoothing.new_zeros(batch_size, 0, len(self.smoothing))
+        held = (envelope, envelope, envelope[..., 0])
+        return FilterState(source, source, held, self.inverse_stft.initial_state(batch_size))
+
+    def stream(
+        self,
+        controls: Controls,
+        train: Tensor,
+        voice: Tensor,
+        noise: Tensor,
+        state: FilterState,
+        *,
+        evenness: float = 0.0,
+        last: bool = False,
+    ) -> tuple[Tensor, FilterState]:
+        """The next samples of the sources, and their controls -> the samples that are complete, `[B, 1, N]`."""
         # as the pulses fade in and out over a frame, noise takes their place
-        frame = noise.shape[1] // voiced.shape[1]
-        gate = at_samples(voiced.float(), frame).unflatten(1, (-1, self.hop_length)).mean(-1)
+        gate = voice.unflatten(1, (voice.shape[1] // self.hop_length, self.hop_length)).mean(-1)
+        new = (controls.log_envelope, controls.periodic, gate)
+        joined = [torch.cat([old.to(x), x], 1) if old.shape[1] else x for old, x in zip(state.held, new, strict=True)]
+        tonal, pulses_seen = self.stft.stream(train, state.pulses, last=last)
+        hiss, noise_seen = self.stft.stream(noise, state.noise, last=last)
+        ready = tonal.shape[1]
+        log_envelope, periodic, gate = (x[:, :ready] for x in joined)
+        power = periodic.sigmoid()
         noisy = (1 - gate.unsqueeze(-1) * power).clamp_min(1e-4).sqrt()
-        return self.inverse_stft(envelope * (power.sqrt() * self.stft(train) + noisy * self.stft(noise)))
+        hiss = self.even(hiss, evenness) if evenness else hiss
+        spectrum = self._filters(log_envelope) * (power.sqrt() * tonal + noisy * hiss)
+        sound, overlap = self.inverse_stft.stream(spectrum, state.overlap, last=last)
+        log_envelope, periodic, gate = (x[:, ready:].clone() for x in joined)
+        return sound, FilterState(pulses_seen, noise_seen, (log_envelope, periodic, gate), overlap)
+
+    def _filters(self, log_envelope: Tensor) -> Tensor:
+        log_envelope = log_envelope.clamp_max(self.MAX_LOG_ENVELOPE)
+        if self.phase == "zero" or log_envelope.shape[1] == 0:
+            return log_envelope.exp()
+        return minimum_phase(log_envelope)
+
+    def even(self, noise: Tensor, evenness: float) -> Tensor:
+        """The spectra of white noise of unit variance with magnitudes to the power of 1 - evenness; the power is kept.
+
+        Its magnitudes are Rayleigh's. They differ from the recording's however good the envelope, and so are taken for
+        a smear of it.
+        """
+        scale = self.stft.window.square().sum().sqrt()
+        return noise * (noise.abs() / scale).clamp_min(1e-3) ** -evenness / math.sqrt(math.gamma(2 - evenness))
 
     def sharpen(self, log_envelope: Tensor, strength: float) -> Tensor:
         """Deviations from the mean over `SMOOTHING_HZ` to either side times 1 + strength; the power there is kept."""

@@ -102,6 +102,14 @@ class CodesReader:
         while (packet := self._walk.next(self._conceal)) is not None:
             yield self._codes(packet, coder)
 
+    def next_packet(self) -> np.ndarray | None:
+        """Codes of the packet at the source's place, or None after the last. Errors: those of `packets`.
+
+        Nothing but the source's place has changed if the source raises an error of its own.
+        """
+        packet = self._walk.next(self._conceal)
+        return None if packet is None else self._codes(packet, self._needed_coder())
+
     def read(self, start_frame: int = 0, stop_frame: int | None = None) -> np.ndarray:
         """Codes of frames start_frame .. stop_frame - 1, int64 [C, Q, F].
 

@@ -17,6 +17,7 @@ class ByteSource:
 
     Attributes:
         name: for messages.
+        ahead: what `read` gives before it asks the file.
         seekable: whether `seek` works; positions count from where the file object stood.
     """
 
@@ -35,12 +36,12 @@ class ByteSource:
         seekable = getattr(self._file, "seekable", None)
         self.seekable = bool(seekable is not None and seekable())
         self._base = self._file.tell() if self.seekable else 0
-        self._ahead = b""  # put back by `unread`
+        self.ahead = b""
 
     def read(self, count: int) -> bytes:
         """`count` bytes, fewer only where the source ends."""
-        parts = [self._ahead[:count]]
-        self._ahead = self._ahead[count:]
+        parts = [self.ahead[:count]]
+        self.ahead = self.ahead[count:]
         count -= len(parts[0])
         while count > 0:
             part = self._file.read(count)
@@ -54,11 +55,11 @@ class ByteSource:
 
     def unread(self, data: bytes) -> None:
         """Puts back what was read last: the next `read` gives it again, from a pipe too."""
-        self._ahead = data + self._ahead
+        self.ahead = data + self.ahead
 
     def seek(self, position: int) -> None:
         """Goes to `position` bytes after the start; only where `seekable`."""
-        self._ahead = b""
+        self.ahead = b""
         self._file.seek(self._base + position)
 
     def size(self) -> int | None:

@@ -76,7 +76,18 @@ class PacketWalk:
             self._source.seek(self._places[0] + index * step)
 
     def next(self, conceal: bool) -> Packet | None:
-        """The next packet, None behind the last, where the source must end; a damaged one too, if `conceal`."""
+        """The next packet, None behind the last, where the source must end; a damaged one too, if `conceal`.
+
+        If the source says that there are no bytes now, only its own place has changed, and it can be asked again.
+        """
+        kept = self._source.ahead, self._passed_over
+        try:
+            return self._next(conceal)
+        except BlockingIOError:
+            self._source.ahead, self._passed_over = kept
+            raise
+
+    def _next(self, conceal: bool) -> Packet | None:
         if self._passed_over:
             self._passed_over -= 1
             return self._moved(self._step, None, "the length of a packet before it is damaged")

@@ -12,8 +12,9 @@ from audiovq.cli.shared.batch import File, process
 from audiovq.cli.shared.options import allow_short as allow_short_option
 from audiovq.cli.shared.options import (
     decode_options,
-    decoding_threads,
+    decoding_jobs,
     encode_options,
+    jobs_option,
     refuse_both_rates,
     set_threads,
     skip_option,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @decode_options
 @allow_short_option
 @skip_option
+@jobs_option
 @work_options
 @click.pass_context
 def convert(
@@ -52,6 +54,7 @@ def convert(
     allow_short: bool,
     device: str,
     threads: int | None,
+    jobs: int | None,
     force: bool,
     skip_existing: bool,
     quiet: bool,
@@ -61,8 +64,8 @@ def convert(
     encoding: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "normalize": normalize}
     refuse_both_rates(encoding)
     from audiovq.codec import Codec, decode_file, encode_file
-    from audiovq.data.audio import check_writable
     from audiovq.data.audio_reader import open_audio
+    from audiovq.data.audio_writer import check_writable
 
     show_notices(not quiet)
     set_threads(threads)
@@ -83,6 +86,7 @@ def convert(
         in_frames = in_samples(progress, codec.hop_length)
         return decode_file(codec, codes, target, force=force, progress=in_frames, **decoding)
 
+    how = {name: decoding[name] for name in ("decoder", "precision")}
     process(
         source,
         target,
@@ -92,5 +96,5 @@ def convert(
         quiet=quiet,
         debug=ctx.find_root().params["debug"],
         skip_existing=skip_existing,
-        files_at_once=lambda _: decoding_threads(threads, codec, decoding["decoder"]),
+        jobs=lambda sources: decoding_jobs(len(sources), codec, jobs=jobs, threads=threads, **how),
     )

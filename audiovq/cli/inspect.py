@@ -11,6 +11,7 @@ import click
 from audiovq.bitstream import AudioHeader, CodesReader
 from audiovq.cli.shared.batch import input_file
 from audiovq.errors import BadCodesError
+from audiovq.prior.coder import coder_at_hand
 
 
 @click.command()
@@ -31,7 +32,7 @@ def inspect(what: str, as_json: bool) -> None:
 @click.argument("file", metavar="FILE.codes")
 def verify(file: str) -> None:
     """Check every packet of a .codes file; - is standard input. Exit 1 if it is not as it was written."""
-    with CodesReader(input_file(file), on_damage="conceal") as reader:
+    with CodesReader(input_file(file), coder_at_hand, on_damage="conceal") as reader:
         damaged = reader.verify()
         for packet in damaged:
             click.echo(f"{file}: packet {packet.index}, {packet.place}: {packet.reason}", err=True)

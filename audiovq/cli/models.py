@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from audiovq.bitstream.packing import bit_width
 
@@ -66,6 +67,21 @@ def _of_sound(codec: Codec) -> dict[str, Any]:
         "bitrates_bps": codec.bitrates,
         "decoders": codec.decoders,
         "speakers": list(codec.model.speakers),
+        **_latency(codec),
+    }
+
+
+def _latency(codec: Codec) -> dict[str, float]:
+    """Of a stream at the model's rate in packets of one frame; resampling comes on top (docs/streaming.md)."""
+    encoder, decoder = (
+        codec.encoder_stream(codec.sample_rate, packet_seconds=1 / codec.frame_rate),
+        codec.decoder_stream(),
+    )
+    decoder.push(encoder.push(np.zeros(0, np.float32)))  # the header
+    return {
+        "encoder_lookahead_seconds": encoder.latency - 1 / codec.frame_rate,
+        "decoder_lookahead_seconds": decoder.latency,
+        "latency_seconds": encoder.latency + decoder.latency,
     }
 
 

@@ -8,7 +8,7 @@ its own stream of uniform numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +18,12 @@ from torch import Tensor
 from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.audio.wavenet_sampler import WaveNetSampler
+from audiovq.audio.wavenet_sampler.state import SamplerState
+from audiovq.codec.code_streams import Codes
+from audiovq.codec.conceal import Gains, fade, read_concealed
+from audiovq.codec.loading import released
 from audiovq.codec.part import Part
+from audiovq.codec.sound import Waveform
 from audiovq.codec.source import FrameSource
 
 BLOCK_FRAMES = 64
@@ -31,8 +36,8 @@ def sample_blocks(
     *,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-) -> list[NDArray[np.float32]]:
-    """Samples begin .. end - 1 of each part at the model's rate, `[C, end - begin]`.
+) -> Iterator[list[Waveform]]:
+    """Samples begin .. end - 1 of each part at the model's rate, block by block: of every part a piece `[C, n]`.
 
     They are drawn from the first frame on in any case. All channels of all parts are drawn in step, which costs hardly
     more than one; what is drawn does not depend on those beside it.
@@ -47,48 +52,113 @@ def sample_blocks(
     hop = model.hop_length
     order = sorted(range(len(parts)), key=lambda i: -parts[i].end)
     going = [parts[i] for i in order]  # the longest first, so that those who end are the last rows of the state
-    sounds = [np.empty((part.frames.header.channels, part.end - part.begin), np.float32) for part in going]
-    streams = [np.random.default_rng([seed, channel]) for sound in sounds for channel in range(len(sound))]
-    state = sampler.start(len(streams))
+    streams = [
+        np.random.default_rng([seed, channel]) for part in going for channel in range(part.frames.header.channels)
+    ]
+    with released(next(model.parameters()).device):
+        state = sampler.start(len(streams))
     longest = -(-going[0].end // hop) if going else 0
     for begin in range(0, longest, BLOCK_FRAMES):
         count = min(BLOCK_FRAMES, longest - begin)
         going = [part for part in going if part.end > begin * hop]
-        codes = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
-        pairs = zip(going, codes, strict=True)
-        condition = torch.cat([_condition(model, sampler, row, part.speaker) for part, rows in pairs for row in rows])
-        state = state.first(len(condition))
-        uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams[: len(condition)]]))
-        drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
-        lost = (np.concatenate(codes)[:, :, LOOKAHEAD : LOOKAHEAD + count] < 0).all(axis=1)  # [B, count]
-        drawn[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
-        _put(drawn, begin * hop, going, sounds)
+        codes, gains = zip(*(_block(part.frames, begin, -(-part.end // hop)) for part in going), strict=True)
+        speakers = [part.speaker for part, rows in zip(going, codes, strict=True) for _ in rows]
+        state = state.first(len(speakers))
+        sound = _draw(model, sampler, np.concatenate(codes), speakers, streams[: len(speakers)], state, count)
+        fade(sound, np.concatenate(gains), hop)
+        pieces = [np.zeros((part.frames.header.channels, 0), np.float32) for part in parts]
+        for i, piece in zip(order, _pieces(sound, begin * hop, going), strict=False):  # those that are done follow
+            pieces[i] = piece
+        yield pieces
         if progress is not None:
             progress(begin + count, longest)
-    return [sounds[order.index(i)] for i in range(len(parts))]
 
 
-def _put(drawn: NDArray[np.float32], begin: int, parts: Sequence[Part], sounds: Sequence[NDArray[np.float32]]) -> None:
-    """Copy what was drawn from sample `begin` on, `[B, T]`, to where it lies in each part's sound."""
+class SamplingStream:
+    """Codes -> sound, as `SoundStream` says, with the samples that `sample_blocks` draws.
+
+    Args:
+        model: whose codes these are.
+        sampler: of one of its WaveNet decoders.
+        channels: C.
+        speaker: index of the voice; None for a model without speakers.
+        seed: of the uniform numbers, with the channel's number.
+    """
+
+    def __init__(
+        self, model: AudioVQVAE, sampler: WaveNetSampler, channels: int, *, speaker: int | None, seed: int
+    ) -> None:
+        self.lookahead = (BLOCK_FRAMES + LOOKAHEAD - 1) * model.hop_length
+        self._model, self._sampler, self._speakers = model, sampler, [speaker] * channels
+        self._streams = [np.random.default_rng([seed, channel]) for channel in range(channels)]
+        with released(next(model.parameters()).device):
+            self._state = sampler.start(channels)
+        self._codes: NDArray[np.int64] | None = None  # `LOOKAHEAD` frames that were drawn, and those to draw
+
+    def push(self, codes: NDArray[np.int64]) -> Waveform:
+        held = np.full((*codes.shape[:2], LOOKAHEAD), -1) if self._codes is None else self._codes
+        self._codes = np.concatenate([held, codes], axis=2)
+        drawn = [np.zeros((len(codes), 0), np.float32)]
+        while self._codes.shape[2] >= BLOCK_FRAMES + 2 * LOOKAHEAD:
+            drawn.append(self._next(BLOCK_FRAMES))
+        return np.concatenate(drawn, axis=1)
+
+    def flush(self) -> Waveform:
+        drawn = [np.zeros((len(self._speakers), 0), np.float32)]
+        while self._codes is not None and (left := self._codes.shape[2] - LOOKAHEAD) > 0:
+            drawn.append(self._next(min(BLOCK_FRAMES, left)))
+        return np.concatenate(drawn, axis=1)
+
+    def _next(self, count: int) -> Waveform:
+        assert self._codes is not None
+        block = self._codes[:, :, : BLOCK_FRAMES + 2 * LOOKAHEAD]
+        missing = BLOCK_FRAMES + 2 * LOOKAHEAD - block.shape[2]
+        block = np.pad(block, ((0, 0), (0, 0), (0, missing)), constant_values=-1)
+        self._codes = self._codes[:, :, count:]
+        return _draw(self._model, self._sampler, block, self._speakers, self._streams, self._state, count)
+
+
+def _draw(
+    model: AudioVQVAE,
+    sampler: WaveNetSampler,
+    codes: NDArray[np.int64],
+    speakers: Sequence[int | None],
+    streams: Sequence[np.random.Generator],
+    state: SamplerState,
+    count: int,
+) -> Waveform:
+    """The first `count` frames of a block, `[B, count * hop]`; codes with `LOOKAHEAD` frames at either end."""
+    hop = model.hop_length
+    with released(next(model.parameters()).device):
+        rows = zip(codes, speakers, strict=True)
+        condition = torch.cat([_condition(model, sampler, row, speaker) for row, speaker in rows])
+        uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams]))
+        drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0]
+        return drawn.squeeze(1).cpu().numpy()
+
+
+def _pieces(sound: Waveform, begin: int, parts: Sequence[Part]) -> Iterator[Waveform]:
+    """Of what was drawn from sample `begin` on, `[B, T]`, what belongs to each part."""
     row = 0
-    for part, sound in zip(parts, sounds, strict=False):  # sounds of parts that are done follow
-        first, last = max(part.begin, begin), min(part.end, begin + drawn.shape[1])
-        if first < last:
-            own = drawn[row : row + len(sound), first - begin : last - begin]
-            sound[:, first - part.begin : last - part.begin] = own
-        row += len(sound)
+    for part in parts:
+        rows = slice(row, row + part.frames.header.channels)
+        yield sound[rows, max(0, part.begin - begin) : part.end - begin]
+        row = rows.stop
 
 
-def _block(frames: FrameSource, begin: int, total: int) -> NDArray[np.int64]:
+def _block(frames: FrameSource, begin: int, total: int) -> tuple[Codes, Gains]:
     """Codes of a block and of `LOOKAHEAD` frames at either end, `[C, Q, F]`; -1 where there are none, or none count.
 
-    What follows frame `total` counts only as far as the sound before it depends on it.
+    And gains `[C, BLOCK_FRAMES, 2]` of the block alone. What follows frame `total` counts only as far as the sound
+    before it depends on it.
     """
     first, last = begin - LOOKAHEAD, begin + BLOCK_FRAMES + LOOKAHEAD
     start = max(first, 0)
-    codes = frames.read(start, min(last, total + LOOKAHEAD))
-    after = last - start - codes.shape[2]
-    return np.pad(codes, ((0, 0), (0, 0), (start - first, after)), constant_values=-1)
+    codes, gains = read_concealed(frames, start, min(last, total + LOOKAHEAD))
+    edges = start - first, last - start - codes.shape[2]
+    codes = np.pad(codes, ((0, 0), (0, 0), edges), constant_values=-1)
+    gains = np.pad(gains, ((0, 0), edges, (0, 0)), constant_values=1)
+    return codes, gains[:, LOOKAHEAD:-LOOKAHEAD]
 
 
 def _condition(model: AudioVQVAE, sampler: WaveNetSampler, codes: NDArray[np.int64], speaker: int | None) -> Tensor:

@@ -16,6 +16,7 @@ from audiovq.data.audio import level_remark
 from audiovq.errors import BadAudioError, BadCodesError, BadModelError, ConfigError, ModelMismatchError
 
 MAX_PITCH_SHIFT = 24.0  # semitones
+MAX_CHANNELS = 255
 MAX_RATE = 768_000  # Hz; no recording has more, and a forged header could ask for any amount of memory
 
 
@@ -32,8 +33,10 @@ def checked_waveform(waveform: Tensor | NDArray[Any], name: str) -> NDArray[np.f
     if array.dtype.kind != "f":
         raise BadAudioError(f"{name} of {array.dtype}; give floats with full scale at 1 (int16: divide by 32768)")
     array = array[None] if array.ndim == 1 else array
-    if array.ndim != 2 or not 1 <= len(array) <= 255:
-        raise BadAudioError(f"{name} of shape {list(array.shape)}; give [channels, samples], 1 to 255 channels")
+    if array.ndim != 2 or not 1 <= len(array) <= MAX_CHANNELS:
+        raise BadAudioError(
+            f"{name} of shape {list(array.shape)}; give [channels, samples], 1 to {MAX_CHANNELS} channels"
+        )
     with np.errstate(over="ignore"):
         samples = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(samples).all():
@@ -81,11 +84,13 @@ def levels_for(model: AudioVQVAE, bitrates: list[float], bitrate: float | None, 
 
 
 def checked_coding(coders: Mapping[Coding, PacketCoder], coding: str | None, name: str) -> PacketCoder | None:
-    """The coder of a coding by its name, None for packed bits, the default.
+    """The coder of a coding by its name, None for packed bits; by default tables, if the model has them.
 
     Raises ConfigError for an unknown name, BadModelError if the model `name` has no such coder.
     """
-    if coding is None or coding == "packed":
+    if coding is None:
+        return coders.get(Coding.TABLES)
+    if coding == "packed":
         return None
     if coding not in ("tables", "learned"):
         raise ConfigError(f"coding {coding!r}; give packed, tables or learned")
@@ -108,7 +113,8 @@ def checked_packet_seconds(seconds: float | None) -> float:
 def check_header(model: AudioVQVAE, header: AudioHeader, source: str) -> None:
     """BadCodesError for a rate that no recording has, ModelMismatchError for codes of another shape."""
     if header.sample_rate > MAX_RATE:
-        raise BadCodesError(f"{source}: sample rate {header.sample_rate} Hz is above {MAX_RATE} Hz; it is no real file")
+        what = f"its sample rate of {header.sample_rate} Hz is above {MAX_RATE} Hz, which no recording has"
+        raise BadCodesError(f"{source}: {what}; its header is damaged or made up, fetch or encode it again")
     shape = (header.model_sample_rate, header.hop_length, list(header.codebook_sizes))
     own = (model.sample_rate, model.hop_length, list(model.codebook_sizes[: header.num_quantizers]))
     if shape != own:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -17,20 +18,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiovq.audio import AudioVQVAE
+from audiovq.audio import AudioVQVAE, FeedForwardDecoder, Place
 from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.bitstream import (
     FINGERPRINT_BYTES,
     AudioHeader,
     Coding,
+    Header,
     PacketCoder,
     audio_packet_frames,
     write_codes,
 )
 from audiovq.bitstream.packing import bit_width
-from audiovq.codec.autoregressive import sample_blocks
-from audiovq.codec.blocks import Progress, Waveform, decode_blocks, encode_blocks
+from audiovq.codec.autoregressive import SamplingStream, sample_blocks
 from audiovq.codec.checks import (
+    MAX_CHANNELS,
     check_header,
     check_pitch_shift,
     checked_coding,
@@ -40,6 +42,8 @@ from audiovq.codec.checks import (
     levels_for,
     voice_of,
 )
+from audiovq.codec.code_streams import CodesStream, FeedForwardStream, Progress, SoundStream, codes_of
+from audiovq.codec.conceal import ConcealedStream, Concealer
 from audiovq.codec.loading import (
     as_released,
     check_fingerprint,
@@ -47,14 +51,19 @@ from audiovq.codec.loading import (
     model_at_hand,
     name_for_files,
     pick_device,
+    released,
 )
 from audiovq.codec.loudness import factor, gain_to_target
 from audiovq.codec.part import Part
+from audiovq.codec.sound import Sound, Waveform, sound_of
 from audiovq.codec.source import CodesSource, EncodedAudio, FrameSource
-from audiovq.data.audio import resample, resampled_blocks
+from audiovq.codec.streams import PACKET_SECONDS, DecoderStream, EncoderStream
+from audiovq.data.resampling import resampled_blocks
+from audiovq.errors import BadAudioError
 from audiovq.modelfolder import StoredModel, read_model
+from audiovq.prior.coder import load_coders
 
-BLOCK_SECONDS = 20.0
+BLOCK_SECONDS = 4.0
 
 
 class Codec:
@@ -109,7 +118,7 @@ class Codec:
         """The same of a folder that was read already."""
         model = AudioVQVAE.from_stored(stored)
         check_trained(model, name)
-        return cls(model.to(device), name_for_files(name), stored.codes_fingerprint)
+        return cls(model.to(device), name_for_files(name), stored.codes_fingerprint, load_coders(stored.folder))
 
     @classmethod
     def for_header(cls, header: AudioHeader, device: str | torch.device = "auto") -> Codec:
@@ -170,6 +179,13 @@ class Codec:
         """
         return self.model.decoder_context(decoder) is None
 
+    def prepare(self, decoder: str | None = None, precision: str | None = None) -> None:
+        """Make now what an autoregressive decoder needs (it may be compiled), instead of with its first sound.
+
+        Errors are those of `decode` for such a decoder and precision.
+        """
+        self._sampler(decoder, precision)
+
     def header(
         self,
         num_samples: int | None,
@@ -205,6 +221,10 @@ class Codec:
         )
         return header if coder is None else header.coded_by(coder)
 
+    def coder_of(self, header: Header) -> PacketCoder | None:
+        """The model's coder of the kind that a header names; None for packed bits, and if it has none."""
+        return self.coders.get(header.coding)
+
     def check(
         self,
         *,
@@ -224,7 +244,6 @@ class Codec:
 
     # Arrays.
 
-    @as_released
     def encode(
         self,
         waveform: Tensor | NDArray[Any],
@@ -249,7 +268,8 @@ class Codec:
             normalize: bring the loudness to -23 LUFS before coding; `decode` undoes it. The gain looks at the whole
                 sound, so without it (the default) codes depend on no later sound than the model's lookahead.
             speaker: name of the model's speaker who is heard, the default voice of `decode`.
-            coding: how files hold the codes: packed (the default), tables or learned, the model's entropy coders.
+            coding: how files hold the codes: packed, or by an entropy coder of the model, tables (if it has them, the default) or
+                learned, which makes the smallest files.
             packet_seconds: of a file's packets, at most 5: what damage costs, and what a stream waits for.
             name: what messages call the sound.
             progress: called with the frames done and their total after every block.
@@ -259,39 +279,53 @@ class Codec:
             ConfigError: a bitrate or number of levels that the model does not have, or such packet_seconds.
             BadModelError: an unknown speaker, or a coding for which the model has no coder.
         """
-        samples = checked_waveform(waveform, name)
-        sample_rate = checked_rate(sample_rate)
-        levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
-        pieces: Iterable[Waveform] = resampled_blocks(samples, sample_rate, self.sample_rate)
-        gain_db = None
-        if normalize:
-            sound = resample(samples, sample_rate, self.sample_rate)
-            gain_db = gain_to_target(sound, self.sample_rate)
-            pieces = [sound]
-        header = self.header(
-            samples.shape[1],
-            levels,
-            sample_rate=sample_rate,
-            channels=samples.shape[0],
-            gain_db=gain_db,
-            speaker=speaker,
-            coding=coding,
-            packet_seconds=packet_seconds,
-        )
-        if header.gain_db is not None:  # as the header keeps it
-            pieces = [sound * factor(header.gain_db)]
-        codes = encode_blocks(
-            self.model,
-            pieces,
-            (header.channels, -(-samples.shape[1] * self.sample_rate // sample_rate)),
-            levels,
-            block_frames=self._block_frames,
-            device=self.device,
-            progress=progress,
-        )
+        sound = sound_of(checked_waveform(waveform, name), checked_rate(sample_rate), name)
+        options: dict[str, Any] = {"bitrate": bitrate, "num_quantizers": num_quantizers, "coding": coding}
+        options |= {"normalize": normalize, "speaker": speaker, "packet_seconds": packet_seconds}
+        header, blocks = self.encode_pieces(sound, progress=progress, **options)
+        codes = np.empty((header.channels, header.num_quantizers, header.num_frames or 0), np.int64)
+        place = 0
+        for block in blocks:
+            codes[:, :, place : place + block.shape[2]] = block
+            place += block.shape[2]
         return EncodedAudio(header, codes)
 
-    @as_released
+    def encode_pieces(
+        self,
+        sound: Sound,
+        *,
+        bitrate: float | None = None,
+        num_quantizers: int | None = None,
+        normalize: bool = False,
+        speaker: str | None = None,
+        coding: str | None = None,
+        packet_seconds: float | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[AudioHeader, Iterator[NDArray[np.int64]]]:
+        """`encode` of sound that is read as it is coded: the header, and codes `[C, Q, f]` that joined are the same.
+
+        No more than some seconds are held at once. `normalize` reads the sound once more before. Errors of the sound
+        may come up in either; options and other errors are those of `encode`.
+        """
+        levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
+        if sound.channels > MAX_CHANNELS:
+            raise BadAudioError(f"{sound.name} has {sound.channels} channels; give 1 to {MAX_CHANNELS}")
+        rate = checked_rate(sound.rate)
+
+        def pieces() -> Iterator[Waveform]:
+            return resampled_blocks(sound.pieces(), rate, self.sample_rate, sound.channels)
+
+        gain_db = gain_to_target(pieces(), self.sample_rate, sound.channels) if normalize else None
+        how: dict[str, Any] = {"sample_rate": rate, "channels": sound.channels, "gain_db": gain_db}
+        how |= {"speaker": speaker, "coding": coding, "packet_seconds": packet_seconds}
+        header = self.header(sound.num_samples, levels, **how)
+        heard = pieces()
+        if header.gain_db is not None:  # as the header keeps it
+            gain = factor(header.gain_db)
+            heard = (piece * gain for piece in heard)
+        shape = sound.channels, -(-sound.num_samples * self.sample_rate // rate)
+        return header, codes_of(self.model, heard, shape, levels, most_frames=self._block_frames, progress=progress)
+
     def decode(
         self,
         encoded: EncodedAudio | CodesSource | FrameSource,
@@ -321,7 +355,7 @@ class Codec:
                 faster and draw from very nearly the same distribution.
             pitch_shift: semitones, for a decoder with a source.
             allow_mismatch: decode although the file names another model, if at least the shape of its codes fits.
-            conceal: a damaged packet becomes silence, with a warning, instead of an error.
+            conceal: damaged packets are bridged (`audiovq.codec.conceal`), with a warning, instead of an error.
             progress: as in `encode`.
 
         Returns:
@@ -334,12 +368,47 @@ class Codec:
             ConfigError: a negative start or duration, or a precision or a shift of pitch that there is not.
         """
         source = encoded if isinstance(encoded, FrameSource) else FrameSource(encoded, conceal=conceal)
+        options: dict[str, Any] = {"decoder": decoder, "speaker": speaker, "start": start, "duration": duration}
+        options |= {"seed": seed, "precision": precision, "pitch_shift": pitch_shift, "progress": progress}
         with source as frames:
-            part = self._part(frames, speaker, start, duration, allow_mismatch)
-            options: dict[str, Any] = {"seed": seed, "pitch_shift": pitch_shift, "progress": progress}
-            return self._decode([part], decoder, precision, **options)[0]
+            return self.decode_pieces(frames, allow_mismatch=allow_mismatch, **options).joined()
 
-    @as_released
+    def decode_pieces(
+        self,
+        frames: FrameSource,
+        *,
+        decoder: str | None = None,
+        speaker: str | None = None,
+        start: float = 0.0,
+        duration: float | None = None,
+        seed: int = 0,
+        precision: str | None = None,
+        pitch_shift: float = 0.0,
+        allow_mismatch: bool = False,
+        progress: Progress | None = None,
+    ) -> Sound:
+        """`decode` of codes that are read as they are decoded: the pieces of the sound, joined, are the same.
+
+        No more than some seconds are held at once. Damaged codes raise as the pieces are made; options and other errors
+        are those of `decode`.
+        """
+        part = self._part(frames, speaker, start, duration, allow_mismatch)
+        sampler = self._sampler(decoder, precision)
+        check_pitch_shift(self.model, decoder, pitch_shift)
+
+        if sampler is not None:
+            drawn = partial(sample_blocks, self.model, sampler, [part], seed=seed, progress=progress)
+            return _sound(part, lambda: part.finished(blocks[0] for blocks in drawn()))
+
+        def stream_at(frame: int) -> SoundStream:
+            place = Place(seed=seed, first_frame=frame, pitch_shift=pitch_shift)
+            return self._sound_stream(frames.header.channels, part.speaker, place, decoder, precision)
+
+        context, _ = self.model.decoder_context(decoder) or (0, 0)
+        context += Concealer(frames.header.channels, self.frame_rate).memory
+        blocks: dict[str, Any] = {"block_frames": self._block_frames, "progress": progress}
+        return _sound(part, lambda: part.finished(part.decoded(stream_at, context_frames=context, **blocks)))
+
     def decode_many(
         self,
         recordings: Sequence[EncodedAudio | CodesSource],
@@ -360,32 +429,99 @@ class Codec:
             speakers: of each, the name of the voice, or None for the one that its header names.
         """
         names = [None] * len(recordings) if speakers is None else speakers
-        with ExitStack() as stack:
-            parts = []
-            for recording, name in zip(recordings, names, strict=True):
-                frames = stack.enter_context(FrameSource(recording))
-                parts.append(self._part(frames, name, 0.0, None, allow_mismatch))
-            return self._decode(parts, decoder, precision, seed=seed)
-
-    def _decode(
-        self,
-        parts: Sequence[Part],
-        decoder: str | None,
-        precision: str | None,
-        *,
-        seed: int,
-        pitch_shift: float = 0.0,
-        progress: Progress | None = None,
-    ) -> list[Waveform]:
         sampler = self._sampler(decoder, precision)
+        options: dict[str, Any] = {"decoder": decoder, "seed": seed, "precision": precision}
+        with ExitStack() as stack:
+            sources = [stack.enter_context(FrameSource(recording)) for recording in recordings]
+            named = list(zip(sources, names, strict=True))
+            if sampler is None:
+                how = options | {"allow_mismatch": allow_mismatch}
+                return [self.decode_pieces(frames, speaker=name, **how).joined() for frames, name in named]
+            parts = [self._part(frames, name, 0.0, None, allow_mismatch) for frames, name in named]
+            drawn: list[list[Waveform]] = [[] for _ in parts]
+            for pieces in sample_blocks(self.model, sampler, parts, seed=seed):
+                for all_of_one, piece in zip(drawn, pieces, strict=True):
+                    all_of_one.append(piece)
+            sounds = zip(parts, drawn, strict=True)
+            return [_sound(part, partial(part.finished, pieces)).joined() for part, pieces in sounds]
+
+    # Streams.
+
+    @as_released
+    def encoder_stream(
+        self,
+        sample_rate: float,
+        channels: int = 1,
+        *,
+        bitrate: float | None = None,
+        num_quantizers: int | None = None,
+        speaker: str | None = None,
+        coding: str | None = None,
+        packet_seconds: float | None = PACKET_SECONDS,
+        num_samples: int | None = None,
+    ) -> EncoderStream:
+        """Sound to the bytes of a `.codes` stream, as it is heard: push samples, and flush at the end.
+
+        The codes are those of `encode`, however the sound is cut. Options and errors are those of `encode`, without
+        `normalize`, which would have to know the whole.
+
+        Args:
+            channels: 1 to 255.
+            packet_seconds: length of a packet; the shorter, the less a sample waits, and the more bytes there are. None
+                for that of files.
+            num_samples: per channel, where it is known before; the header then says it.
+
+        Raises:
+            ConfigError: a length that no packet has.
+        """
+        levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
+        rate = checked_rate(sample_rate)
+        options: dict[str, Any] = {"channels": channels, "speaker": speaker, "packet_seconds": packet_seconds}
+        header = self.header(num_samples, levels, sample_rate=rate, coding=coding, **options)
+        codes = CodesStream(self.model, channels, levels, most_frames=self._block_frames)
+        return EncoderStream(header, codes, self.coder_of(header))
+
+    def decoder_stream(
+        self,
+        decoder: str | None = None,
+        *,
+        speaker: str | None = None,
+        seed: int = 0,
+        precision: str | None = None,
+        pitch_shift: float = 0.0,
+        allow_mismatch: bool = False,
+        conceal: bool = False,
+    ) -> DecoderStream:
+        """The bytes of a `.codes` file or stream to sound, as they arrive: push bytes, and flush at the end.
+
+        The sound is that of `decode`, however the bytes are cut. Options and errors are those of `decode`; those of
+        the header come up as it arrives.
+        """
+        self._sampler(decoder, precision)
         check_pitch_shift(self.model, decoder, pitch_shift)
-        if sampler is not None:
-            sounds = sample_blocks(self.model, sampler, parts, seed=seed, progress=progress)
-        else:
-            blocks: dict[str, Any] = {"block_frames": self._block_frames, "device": self.device, "progress": progress}
-            blocks |= {"decoder": decoder, "seed": seed, "pitch_shift": pitch_shift}
-            sounds = [decode_blocks(self.model, part, **blocks) for part in parts]
-        return [part.finished(sound) for part, sound in zip(parts, sounds, strict=True)]
+        options: dict[str, Any] = {"decoder": decoder, "speaker": speaker, "seed": seed, "precision": precision}
+        options |= {"pitch_shift": pitch_shift, "allow_mismatch": allow_mismatch}
+        return DecoderStream(partial(self.sound_stream, **options), self.coder_of, conceal=conceal)
+
+    @as_released
+    def sound_stream(
+        self,
+        header: AudioHeader,
+        *,
+        decoder: str | None = None,
+        speaker: str | None = None,
+        seed: int = 0,
+        precision: str | None = None,
+        pitch_shift: float = 0.0,
+        allow_mismatch: bool = False,
+    ) -> SoundStream:
+        """Codes of a recording with this header to sound at the model's rate; options and errors as of `decode`."""
+        self._check_header(header, "<stream>", allow_mismatch)
+        check_pitch_shift(self.model, decoder, pitch_shift)
+        place = Place(seed=seed, pitch_shift=pitch_shift)
+        return self._sound_stream(header.channels, voice_of(self.model, header, speaker), place, decoder, precision)
+
+    # Bytes.
 
     def compress(self, waveform: Tensor | NDArray[Any], sample_rate: float, **options: Any) -> bytes:
         """The bytes of a `.codes` file; `options` and errors as of `encode`."""
@@ -396,28 +532,50 @@ class Codec:
 
     def write(self, target: str | os.PathLike[str] | IO[bytes], encoded: EncodedAudio, *, force: bool = False) -> int:
         """Codes as a `.codes` file in the coding that their header says; its bytes, and errors as of `write_codes`."""
-        coder = self.coders.get(encoded.header.coding)
-        return write_codes(target, encoded.header, encoded.codes, coder, force=force)
+        return write_codes(target, encoded.header, encoded.codes, self.coder_of(encoded.header), force=force)
 
     def decompress(self, data: bytes, *, conceal: bool = False, **options: Any) -> tuple[Waveform, int]:
         """Waveform `[C, T]` and sample rate from the bytes of a `.codes` file; `options` and errors as of `decode`."""
         frames = FrameSource(io.BytesIO(data), conceal=conceal)
         return self.decode(frames, **options), frames.header.sample_rate
 
+    def _sound_stream(
+        self, channels: int, speaker: int | None, place: Place, decoder: str | None, precision: str | None
+    ) -> SoundStream:
+        """Codes -> sound at the model's rate, from the frame that `place` names on; a WaveNet begins at the first."""
+        module, sampler = self.model.decoder(decoder), self._sampler(decoder, precision)
+        stream: SoundStream
+        if sampler is not None:
+            stream = SamplingStream(self.model, sampler, channels, speaker=speaker, seed=place.seed)
+        else:
+            assert isinstance(module, FeedForwardDecoder)
+            how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
+            stream = FeedForwardStream(self.model, module, channels, **how)
+        return ConcealedStream(stream, channels, self.hop_length, self.frame_rate)
+
+    def _check_header(self, header: AudioHeader, source: str, allow_mismatch: bool) -> None:
+        check_header(self.model, header, source)
+        if not allow_mismatch:
+            check_fingerprint(header, source, self.name, self.fingerprint)
+
     def _part(
         self, frames: FrameSource, speaker: str | None, start: float, duration: float | None, allow_mismatch: bool
     ) -> Part:
         """What is to be decoded, checked against the model."""
         frames.coders = self.coders
-        check_header(self.model, frames.header, frames.name)
-        if not allow_mismatch:
-            check_fingerprint(frames.header, frames.name, self.name, self.fingerprint)
+        self._check_header(frames.header, frames.name, allow_mismatch)
         return Part.of(frames, voice_of(self.model, frames.header, speaker), start, duration)
 
     def _sampler(self, decoder: str | None, precision: str | None) -> WaveNetSampler | None:
         """The sampler of an autoregressive decoder, made once; None for a feed-forward one."""
         key = decoder or self.decoders[0], precision
-        with self._samplers_lock:
+        with self._samplers_lock, released(self.device):
             if key not in self._samplers:
                 self._samplers[key] = self.model.sampler(*key)
             return self._samplers[key]
+
+
+def _sound(part: Part, pieces: Callable[[], Iterator[Waveform]]) -> Sound:
+    """What becomes of a part."""
+    frames = part.frames
+    return Sound(frames.name, frames.header.sample_rate, frames.header.channels, part.last - part.first, pieces)

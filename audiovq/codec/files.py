@@ -5,17 +5,18 @@ Files appear whole or not at all.
 
 from __future__ import annotations
 
-import io
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from audiovq.bitstream import CodesWriter
 from audiovq.codec.codec import Codec
+from audiovq.codec.sound import open_sound
 from audiovq.codec.source import FrameSource
-from audiovq.data.audio import CONTAINERS, check_writable, read_audio, write_audio
-from audiovq.data.audio_reader import name_of
-from audiovq.data.files import check_target, open_output, write_all
+from audiovq.data.audio_writer import CONTAINERS, check_writable, open_writer
+from audiovq.data.files import check_target, open_output
 from audiovq.errors import OutputError
 
 File = str | Path | BinaryIO
@@ -45,6 +46,11 @@ class FileReport:
         rate = f"{self.bits_per_second / 1000:.2f} kbit/s"
         return f"{self.seconds:.2f} s, {self.num_bytes} bytes, {rate}, {self.times_real_time:.1f} x real time"
 
+    @staticmethod
+    def together(reports: Sequence[FileReport], elapsed: float) -> str:
+        """The same of several files, done in so many seconds."""
+        return FileReport(sum(r.seconds for r in reports), sum(r.num_bytes for r in reports), elapsed).summary
+
 
 def encode_file(
     codec: Codec, source: File, target: File, *, force: bool = False, allow_short: bool = False, **options: Any
@@ -55,11 +61,13 @@ def encode_file(
     (`allow_short` takes what is there), OutputError if `target` exists and `force` is false.
     """
     began = time.perf_counter()
-    with open_output(target, force=force, source=source) as file:  # before the work: that it can be written is known
-        waveform, rate = read_audio(source, allow_short=allow_short)
-        encoded = codec.encode(waveform, rate, name=name_of(source), **options)
-        num_bytes = codec.write(file, encoded)
-    return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
+    # first of all the output: that it can be written is known before the work
+    with open_output(target, force=force, source=source) as file, open_sound(source, allow_short=allow_short) as sound:
+        header, blocks = codec.encode_pieces(sound, **options)
+        with CodesWriter(file, header, codec.coder_of(header)) as writer:
+            for codes in blocks:
+                writer.write(codes)
+    return FileReport(sound.num_samples / sound.rate, writer.num_bytes, time.perf_counter() - began)
 
 
 def decode_file(
@@ -69,28 +77,29 @@ def decode_file(
     *,
     force: bool = False,
     conceal: bool = False,
+    raw: bool = False,
     **options: Any,
 ) -> FileReport:
-    """Codes to audio: by the suffix of a path (.wav, .flac, .ogg), wav to a file object.
+    """Codes to audio: by the suffix of a path (.wav, .flac, .ogg), wav to a file object; bare 16-bit samples if `raw`.
 
     `options` and errors as of `Codec.decode`; OutputError if `target` exists and `force` is false.
     """
     began = time.perf_counter()
+    place = source.name if isinstance(source, FrameSource) else source
     if isinstance(target, str | Path):
-        _check_suffix(Path(target))  # before the work, not after it
-        check_target(target, force=force, source=source.name if isinstance(source, FrameSource) else source)
+        if not raw:
+            _check_suffix(Path(target))  # before the work, not after it
+        check_target(target, force=force, source=place)
     frames = source if isinstance(source, FrameSource) else FrameSource(source, conceal=conceal)
-    check_writable(target, frames.header.channels, frames.num_samples, frames.header.sample_rate)
-    waveform, rate = codec.decode(frames, **options), frames.header.sample_rate
-    if isinstance(target, str | Path):
-        write_audio(target, waveform, rate, force=force)
-        num_bytes = Path(target).stat().st_size
-    else:
-        memory = io.BytesIO()
-        write_audio(memory, waveform, rate)
-        num_bytes = len(memory.getvalue())
-        write_all(target, memory.getvalue())
-    return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
+    if not raw:
+        check_writable(target, frames.header.channels, frames.num_samples, frames.header.sample_rate)
+    with frames:
+        sound = codec.decode_pieces(frames, **options)
+        shape = sound.channels, sound.rate, sound.num_samples
+        with open_writer(target, *shape, raw=raw, force=force, source=place) as writer:
+            for piece in sound.pieces():
+                writer.write(piece)
+    return FileReport(sound.num_samples / sound.rate, writer.num_bytes, time.perf_counter() - began)
 
 
 def _check_suffix(target: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -18,13 +19,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@contextmanager
+def released(device: torch.device) -> Iterator[None]:
+    """Within, a model runs as it was released: without gradients, and inside autocast as outside."""
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        yield
+
+
 def as_released(method: Callable[P, R]) -> Callable[P, R]:
-    """For methods of codecs: they run as the model was released, without gradients, and inside autocast as outside."""
+    """For methods of codecs: they run as the model was `released`."""
 
     @wraps(method)
     def run(*args: P.args, **options: P.kwargs) -> R:
         device: torch.device = args[0].device  # type: ignore[attr-defined]
-        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        with released(device):
             return method(*args, **options)
 
     return run

@@ -1,18 +1,22 @@
-"""The part of a recording to decode, and the conversion from the model's rate to the recording's."""
+"""The part of a recording to decode: through a stream that begins before it, and to the recording's own rate."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from audiovq.codec.code_streams import Progress, SoundStream
 from audiovq.codec.loudness import factor
+from audiovq.codec.sound import Waveform
 from audiovq.codec.source import FrameSource
-from audiovq.data.audio import resample, resampling_range
+from audiovq.data.resampling import resampled_blocks, resampling_range
 from audiovq.errors import ConfigError
+
+_MOST_VALUES = 1 << 20  # samples of all channels held at once
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,55 @@ class Part:
             begin, end = resampling_range(first, last, header.sample_rate, header.model_sample_rate, num_samples)
         return cls(frames, speaker, first, last, begin, end)
 
-    def finished(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Samples begin .. end - 1 at the model's rate, `[C, end - begin]` -> `[C, last - first]` at its own."""
+    def decoded(
+        self,
+        start: Callable[[int], SoundStream],
+        *,
+        context_frames: int,
+        block_frames: int,
+        progress: Progress | None = None,
+    ) -> Iterator[Waveform]:
+        """Samples begin .. end - 1 at the model's rate, in pieces `[C, n]`.
+
+        Args:
+            start: gives a stream whose first codes are those of a frame.
+            context_frames: that it must begin before the part, to sound as the whole does.
+            block_frames: pushed at once, unless there are many channels.
+            progress: called with the frames done and their total after every block.
+        """
+        hop = self.frames.header.hop_length
+        begin, end = self.begin // hop, -(-self.end // hop)
+        frame = max(0, begin - context_frames)
+        block_frames = max(1, min(block_frames, _MOST_VALUES // (self.frames.header.channels * hop)))
+        stream = start(frame)
+        stop = end + -(-stream.lookahead // hop)  # what follows does not count
+        stop = min(stop, self.frames.header.frames_for(self.frames.num_samples))
+        skip, left = self.begin - frame * hop, self.end - self.begin
+        while left > 0:
+            codes = self.frames.read(frame, min(frame + block_frames, stop))
+            frame += codes.shape[2]
+            sound = stream.push(codes)
+            if frame == stop or not codes.shape[2]:
+                sound = np.concatenate([sound, stream.flush()], axis=1)
+            skip, sound = max(0, skip - sound.shape[1]), sound[:, skip:][:, :left]
+            left -= sound.shape[1]
+            yield sound
+            if progress is not None and frame > begin:
+                progress(min(frame, end) - begin, end - begin)
+
+    def finished(self, pieces: Iterable[Waveform]) -> Iterator[Waveform]:
+        """Samples begin .. end - 1 at the model's rate -> samples first .. last - 1 at its own, in pieces `[C, n]`."""
         header = self.frames.header
         if header.gain_db is not None:
-            sound = sound / factor(header.gain_db)
-        sound = resample(sound, header.model_sample_rate, header.sample_rate)
-        offset = self.begin * header.sample_rate // header.model_sample_rate  # exact: both rates have a sample there
-        return np.ascontiguousarray(sound[:, self.first - offset : self.last - offset])
+            gain = factor(header.gain_db)
+            pieces = (piece / gain for piece in pieces)
+        # exact: both rates have a sample there
+        place = self.begin * header.sample_rate // header.model_sample_rate
+        for block in resampled_blocks(pieces, header.model_sample_rate, header.sample_rate, header.channels):
+            wanted = block[:, max(0, self.first - place) : max(0, self.last - place)]
+            place += block.shape[1]
+            if wanted.shape[1]:
+                yield wanted
 
 
 def _sample_range(start: float, duration: float | None, rate: int, num_samples: int) -> tuple[int, int]:

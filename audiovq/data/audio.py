@@ -1,54 +1,24 @@
-"""Audio files to float32 arrays and back, and resampling: soundfile reads and writes files, soxr resamples.
+"""Audio files to float32 arrays and back: soundfile reads and writes files.
 
 Arrays are `[C, T]` with full scale at 1; rates are in Hz.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import os
 import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
-from audiovq.data.audio_reader import SAMPLE_BYTES, AudioSource, name_of, open_audio
-from audiovq.data.files import atomic_output, write_all
-from audiovq.errors import BadAudioError, OutputError
+from audiovq.data.audio_reader import AudioSource, open_audio
+from audiovq.data.audio_writer import open_writer
 
-CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # what write_audio writes, by suffix
 FAR_ABOVE = 4.0  # times full scale, 12 dB: no recording is meant so
 SILENT = 1e-9  # mean power, -90 dB of full scale: the last of 16 bits
 CANCELLED = 0.01  # of the channels' mean power is left in their mean; -20 dB
-
-
-class Limits(NamedTuple):
-    """What libsndfile can write: channels, rate in Hz (beyond `any_rate` in steps of `step`), fewest samples."""
-
-    channels: int
-    rate: int
-    any_rate: int
-    step: int = 1
-    samples: int = 0
-
-
-LIMITS = {
-    "WAV": Limits(1024, 2**31 - 1, 2**31 - 1),
-    "FLAC": Limits(8, 655350, 65535, step=10, samples=1),
-    "OGG": Limits(255, 200000, 200000),  # beyond, the Vorbis encoder ends the process
-}
-_BLOCK = 1 << 16  # samples per channel written at once, far below the 2^21 that end the process
-_WAV_BYTES = 2**32 - 2**16  # that the sizes of a wav file can tell of
-_BLOCK_VALUES = 1 << 20  # samples of all channels resampled at once
-_MOST_AT_ONCE = 256  # times a rate; for more, soxr's blocks become hundreds of MB
-_REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
 
 def read_audio(
@@ -66,7 +36,7 @@ def read_audio(
     with open_audio(source, allow_short=allow_short) as sound:
         sound.go_to(start)
         waveform = sound.read(sys.maxsize if num_samples is None else num_samples).T
-        return _finite(np.ascontiguousarray(waveform), sound.name), sound.rate
+        return np.ascontiguousarray(waveform), sound.rate
 
 
 def write_audio(
@@ -77,143 +47,20 @@ def write_audio(
     subtype: str | None = None,
     force: bool = False,
 ) -> None:
-    """Write `[C, T]` at `rate` Hz: by suffix .wav, .flac or .ogg to a path (atomically), as wav to a file object.
-
-    `subtype` is soundfile's name of the sample format; by default 16-bit PCM (ogg: Vorbis). Samples beyond full
-    scale are clipped, with a warning, unless the format holds floats. Raises OutputError if the path exists and
-    `force` is false, BadAudioError for a suffix, sample format or array that can't be written.
-    """
-    name = name_of(target)
+    """Write `[C, T]` at `rate` Hz at once; what is written where, and errors, as of `open_writer`."""
     if waveform.ndim != 2:
         raise ValueError(f"waveform must be [channels, samples], got shape {waveform.shape}")
-    if not all(np.isfinite(block).all() for block in _time_blocks(waveform)):
-        raise BadAudioError(f"{name}: the samples to write hold NaN or infinity; nothing was written")
-    channels, num_samples = waveform.shape
-    container, subtype = check_writable(target, channels, num_samples, rate, subtype=subtype)
-    if subtype not in ("FLOAT", "DOUBLE"):
-        waveform = _clipped(waveform, name)
-    try:
-        if isinstance(target, (str, Path)):
-            with atomic_output(target, force=force) as temporary:  # says so if the disk is full
-                _write(os.fsencode(temporary), waveform, rate, container, subtype)
-        else:  # through memory, as a pipe can't seek back to fill in the header
-            memory = io.BytesIO()
-            _write(memory, waveform, rate, container, subtype)
-            write_all(target, memory.getvalue())
-    except soundfile.LibsndfileError as error:
-        raise OutputError(f"{name}: can't be written ({error.error_string.rstrip('.')})") from None
-
-
-def check_writable(
-    target: str | Path | BinaryIO, channels: int, num_samples: int, rate: int, *, subtype: str | None = None
-) -> tuple[str, str]:
-    """libsndfile's names of the container and the sample format that `write_audio` would choose.
-
-    Raises BadAudioError if the file can't hold so many channels and samples at this rate; libsndfile itself says
-    little of that, and some of it ends the process.
-    """
-    name = name_of(target)
-    is_path = isinstance(target, (str, Path))
-    container = CONTAINERS.get(Path(name).suffix.lower()) if is_path else "WAV"
-    if container is None:
-        raise BadAudioError(f"{name}: can't write this kind of file; name it {', '.join(CONTAINERS)}")
-    if subtype is None:
-        subtype = "VORBIS" if container == "OGG" else "PCM_16"
-    if not soundfile.check_format(container, subtype):
-        known = ", ".join(soundfile.available_subtypes(container))
-        raise BadAudioError(f"{name}: {container} can't hold samples of subtype {subtype}; choose from {known}")
-    limits = LIMITS[container]
-    if channels > limits.channels:
-        raise BadAudioError(f"{name}: {container} holds {limits.channels} channels, not {channels}; name it .wav")
-    if rate > limits.rate or rate % (limits.step if rate > limits.any_rate else 1):
-        raise BadAudioError(f"{name}: {container} can't hold a rate of {rate} Hz; name it .wav")
-    if num_samples < limits.samples:  # of such a FLAC, libsndfile leaves a file of 0 bytes, which nothing reads
-        raise BadAudioError(f"{name}: {container} can't hold a recording of no samples; name it .wav")
-    if container == "WAV" and channels * num_samples * SAMPLE_BYTES.get(subtype, 8) > _WAV_BYTES:
-        container = "RF64"  # the same with sizes of 64 bits
-    return container, subtype
-
-
-def _write(target: bytes | BinaryIO, waveform: NDArray[np.float32], rate: int, container: str, subtype: str) -> None:
-    """In blocks: one call to libsndfile's Vorbis encoder with more than 2^21 samples overflows the stack."""
-    with soundfile.SoundFile(target, "w", rate, len(waveform), subtype, format=container) as file:
-        for start in range(0, waveform.shape[1], _BLOCK):
-            block = waveform[:, start : start + _BLOCK]
-            # libsndfile scales floats by 32767 when writing and 1/32768 when reading; ours gives back the same bits
-            file.write(to_int16(block).T if subtype == "PCM_16" else block.T)
-
-
-def resample(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArray[np.float32]:
-    """`[C, T]` at `rate_in` Hz to `[C, ceil(T * rate_out / rate_in)]` at `rate_out` Hz (soxr HQ, no delay)."""
-    if rate_in <= 0 or rate_out <= 0:
-        raise ValueError(f"rates must be positive, got {rate_in} and {rate_out} Hz")
-    if rate_in == rate_out:
-        return waveform
-    channels, samples = waveform.shape
-    resampled = np.empty((channels, -(-samples * rate_out // rate_in)), np.float32)
-    place = 0
-    for block in resampled_blocks(waveform, rate_in, rate_out):
-        resampled[:, place : place + block.shape[1]] = block
-        place += block.shape[1]
-    return resampled
-
-
-def resampled_blocks(waveform: NDArray[np.float32], rate_in: int, rate_out: int) -> Iterator[NDArray[np.float32]]:
-    """`resample` piece by piece, `[C, n]` each: joined they are the same to the last bit, and no more is held at once.
-
-    A few samples at 1 Hz are hours at 16 kHz.
-    """
-    channels, samples = waveform.shape
-    if rate_in == rate_out:
-        yield waveform
-        return
-    left = -(-samples * rate_out // rate_in)
-    # soxr rounds the length; silence at the end makes it at least as long as wanted
-    end = samples + 2 + 2 * rate_in // rate_out
-    padded = np.zeros((end - samples, channels), np.float32)
-    blocks: Iterator[tuple[NDArray[np.float32], bool]] = iter([(waveform.T, False), (padded, True)])
-    while rate_out > _MOST_AT_ONCE * rate_in:
-        blocks = _stage(blocks, rate_in, _MOST_AT_ONCE * rate_in)
-        rate_in *= _MOST_AT_ONCE
-    for block, _ in _stage(blocks, rate_in, rate_out):
-        resampled = block[:left].T
-        left -= resampled.shape[1]
-        if resampled.shape[1]:
-            yield resampled
-    assert not left
-
-
-def _stage(
-    blocks: Iterator[tuple[NDArray[np.float32], bool]], rate_in: int, rate_out: int
-) -> Iterator[tuple[NDArray[np.float32], bool]]:
-    """Blocks `[T, C]` at another rate, and with each whether it is the last."""
-    stream = None
-    for block, last in blocks:
-        if stream is None:
-            stream = soxr.ResampleStream(rate_in, rate_out, block.shape[1], dtype="float32", quality="HQ")
-        step = max(1, _BLOCK_VALUES * min(rate_in, rate_out) // (block.shape[1] * rate_out))
-        for start in range(0, max(1, len(block)), step):
-            ended = last and start + step >= len(block)
-            yield stream.resample_chunk(np.ascontiguousarray(block[start : start + step]), last=ended), ended
-
-
-def resampling_range(start: int, stop: int, rate: int, source_rate: int, num_samples: int) -> tuple[int, int]:
-    """The samples at `source_rate` from which `resample` makes samples start .. stop - 1 of `num_samples` at `rate`.
-
-    The first falls on a sample of both rates, so that a part is resampled in step with the whole.
-    """
-    if rate == source_rate:
-        return start, stop
-    step = source_rate // math.gcd(source_rate, rate)
-    reach = math.ceil(_REACH * max(1.0, source_rate / rate))
-    total = -(-num_samples * source_rate // rate)
-    first = max(0, start * source_rate // rate - reach) // step * step
-    return first, min(total, -(-stop * source_rate // rate) + reach)
+    with open_writer(target, len(waveform), rate, waveform.shape[1], subtype=subtype, force=force) as writer:
+        writer.write(waveform)
 
 
 def level_remark(waveform: NDArray[np.float32]) -> str | None:
     """What is odd about the level of `[C, T]`, full scale at 1; None if nothing is."""
-    peak = float(np.abs(waveform).max(initial=0.0))
+    return peak_remark(float(np.abs(waveform).max(initial=0.0)))
+
+
+def peak_remark(peak: float) -> str | None:
+    """The same of sound whose samples reach up to `peak` either way."""
     if peak <= FAR_ABOVE:
         return None
     integers = "; samples of integers? divide them by their full scale (16 bits: 32768)" if peak > 100 else ""
@@ -231,37 +78,3 @@ def mixdown_remark(waveform: NDArray[np.float32]) -> str | None:
     if mean < CANCELLED * each:
         return "has channels that cancel in their mean (one is inverted?); take one of them, or invert one"
     return None
-
-
-def to_int16(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Floats with full scale at 1 to 16-bit integers, the exact inverse of `from_int16`; what exceeds is clipped."""
-    return np.clip(np.rint(waveform * np.float32(32768.0)), -32768, 32767).astype(np.int16)
-
-
-def from_int16(samples: NDArray[np.int16]) -> NDArray[np.float32]:
-    """16-bit integers to float32 with full scale at 1."""
-    return samples.astype(np.float32) * np.float32(1 / 32768.0)
-
-
-def _finite(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    count = 0
-    for block in _time_blocks(waveform):
-        bad = ~np.isfinite(block)
-        count += int(bad.sum())
-        block[bad] = 0.0
-    if count:
-        warnings.warn(f"{name}: {count} samples are NaN or infinite; they are taken as 0", stacklevel=3)
-    return waveform
-
-
-def _time_blocks(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """Views of `[C, T]`, of which what is made of one takes little memory."""
-    step = max(1, _BLOCK_VALUES // max(1, len(waveform)))
-    return (waveform[:, start : start + step] for start in range(0, waveform.shape[1], step))
-
-
-def _clipped(waveform: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    if count := sum(int((np.abs(block) > 1.0).sum()) for block in _time_blocks(waveform)):
-        warnings.warn(f"{name}: {count} samples exceed full scale and were clipped", stacklevel=3)
-        return np.clip(waveform, -1.0, 1.0)
-    return waveform

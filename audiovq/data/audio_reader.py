@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -56,18 +55,29 @@ class AudioReader:
         channels: how many.
         num_samples: per channel, as the file says; None if it doesn't.
         place: samples read so far.
+        length_is_sure: whether reading to the end gives just so many, or raises.
     """
 
-    def __init__(self, sound: _Sequential, name: str, told: Extent | mpeg.Stream | None, allow_short: bool) -> None:
-        self._sound = sound
+    def __init__(
+        self,
+        sound: _Sequential,
+        file: BinaryIO,
+        name: str,
+        told: Extent | mpeg.Stream | None,
+        allow_short: bool,
+        said: set[str],
+    ) -> None:
+        self._sound, self._file = sound, file
         self._told = told
-        self._allow_short = allow_short
+        self._allow_short, self._said = allow_short, said
         self.name = name
         self.rate = int(sound.samplerate)
         self.channels = int(sound.channels)
         self.num_samples = sound.frames if sound.frames < _UNKNOWN else None
         self.place = 0
+        self.length_is_sure = self.num_samples is not None and not allow_short and sound.format != "MP3"
         self._ended = False
+        self._not_finite = 0
         if isinstance(told, Extent):
             self._check_extent(told)
         elif sound.format not in _CHECKED:
@@ -84,19 +94,32 @@ class AudioReader:
             return np.zeros((0, self.channels), np.float32)
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """The rest in blocks, float32 `[C, n]`, to the end and its checks."""
+        while not self._ended:
+            yield self._read_block(_BLOCK).T
+
+    def again(self) -> AbstractContextManager[AudioReader]:
+        """The same recording read from its start, as by `open_audio`; this reader is of no use any more.
+
+        What was warned of already is not warned of once more.
+        """
+        return _reading(self._file, self.name, self._allow_short, self._said)
+
     def go_to(self, place: int) -> None:
         """Stand before a later sample; where libsndfile's seeks can't be relied on, by reading up to there."""
         if self.num_samples is not None and self._sound.subtype in _SEEKABLE and self.place == 0:
             self.place = min(place, self.num_samples)
-            self._sound.seek(self.place)
+            with _as_bad_audio(self.name, self._told):
+                self._sound.seek(self.place)
         while self.place < place and not self._ended:
             self._read_block(place - self.place)
 
     def count(self) -> int:
         """Samples per channel that are there. Where the size of the file does not tell, the rest is decoded."""
         if self.num_samples is None or self._sound.format not in _SIZED or self._sound.subtype not in SAMPLE_BYTES:
-            while not self._ended:
-                self._read_block(_BLOCK)
+            for _ in self.blocks():
+                pass
             return self.place
         return self.num_samples
 
@@ -111,6 +134,8 @@ class AudioReader:
         try:
             with hold_remarks() if self._sound.format == "MP3" else nullcontext():
                 read = len(self._sound.read(num_samples, dtype="float32", always_2d=True, out=block))
+        except OSError as error:
+            raise BadAudioError(f"{self.name}: can't be read ({error.strerror or error})") from None
         except soundfile.LibsndfileError as error:
             read = max(0, self._sound.tell() - self.place)
             self._end(read, error.error_string.removeprefix("Error : ").rstrip(". "))
@@ -118,6 +143,10 @@ class AudioReader:
             if read < num_samples:
                 self._end(read)
         self.place += read
+        bad = ~np.isfinite(block[:read])
+        if bad.any():
+            self._not_finite += int(bad.sum())
+            block[:read][bad] = 0.0
         return block[:read]
 
     def _end(self, read: int, said: str = "") -> None:
@@ -156,7 +185,15 @@ class AudioReader:
             raise BadAudioError(f"{self.name}: {what}; {mend}")
         self._warn(f"{what}; what can be read is taken")
 
+    def remark(self) -> None:
+        """Warn of samples that were no numbers; to be called once, at the end."""
+        if self._not_finite:
+            self._warn(f"{self._not_finite} samples are NaN or infinite; they are taken as 0")
+
     def _warn(self, what: str) -> None:
+        if what in self._said:
+            return
+        self._said.add(what)
         warnings.warn(f"{self.name}: {what}", stacklevel=2)
 
 
@@ -164,16 +201,29 @@ class AudioReader:
 def open_audio(source: AudioSource, *, allow_short: bool = False) -> Iterator[AudioReader]:
     """Open a path (a FIFO too) or a binary file object, seekable or not, in any format that libsndfile knows.
 
+    Samples that are NaN or infinite, which a float file may hold, are read as 0, with a warning at the end.
+
     allow_short: sound that is cut off, or not as long as its header says, gives a warning instead of an error.
 
     Raises BadAudioError if it can't be opened, and inside the block if it can't be read.
     """
     name = name_of(source)
-    told: Extent | mpeg.Stream | None = None
-    try:
-        with ExitStack() as stack:
-            file, size = _file_of(source, stack)
-            told = extent(file, size)
+    with ExitStack() as stack:
+        with _as_bad_audio(name):
+            file = stack.enter_context(_seekable(source))
+        reader = stack.enter_context(_reading(file, name, allow_short, set()))
+        yield reader
+
+
+@contextmanager
+def _reading(file: BinaryIO, name: str, allow_short: bool, said: set[str]) -> Iterator[AudioReader]:
+    """`open_audio` of a file that can seek, from its start on; `said` are warnings that were given already."""
+    with ExitStack() as stack:
+        with _as_bad_audio(name):
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            told: Extent | mpeg.Stream | None = extent(file, size)
+        with _as_bad_audio(name, told):
             if isinstance(told, Extent) and told.header is not None and allow_short:
                 sound = stack.enter_context(_open(_Spliced(told.header, file, told.begin, size), size))
             else:
@@ -187,7 +237,16 @@ def open_audio(source: AudioSource, *, allow_short: bool = False) -> Iterator[Au
                 again = file if known else _Spliced(found.header, file, found.sound, size)
                 with hold_remarks():
                     sound = stack.enter_context(_open(again, size))
-            yield AudioReader(sound, name, told, allow_short)
+        reader = AudioReader(sound, file, name, told, allow_short, said)
+        yield reader
+        reader.remark()
+
+
+@contextmanager
+def _as_bad_audio(name: str, told: Extent | mpeg.Stream | None = None) -> Iterator[None]:
+    """What goes wrong in opening, as an error of ours; `told` is what the sizes of the file told."""
+    try:
+        yield
     except soundfile.LibsndfileError as error:
         if isinstance(told, Extent) and told.stated and told.there < told.stated:
             short = f"{told.there} of {told.stated} bytes of sound"
@@ -270,18 +329,13 @@ class _Spliced(io.RawIOBase):
         return len(data)
 
 
-def _file_of(source: AudioSource, stack: ExitStack) -> tuple[BinaryIO, int]:
-    """The source as a file that can seek, and its size."""
-    if isinstance(source, (str, Path)):
-        file: BinaryIO = stack.enter_context(open(source, "rb"))  # noqa: SIM115  (the stack closes it)
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file, os.fstat(file.fileno()).st_size
-        source = file
-    if not source.seekable():
-        source = spooled(source)
-    size = source.seek(0, os.SEEK_END)
-    source.seek(0)
-    return source, size
+@contextmanager
+def _seekable(source: AudioSource) -> Iterator[BinaryIO]:
+    """The source as a file that can seek; what a pipe gives is copied."""
+    with ExitStack() as stack:
+        if isinstance(source, (str, Path)):
+            source = stack.enter_context(open(source, "rb"))
+        yield source if source.seekable() else stack.enter_context(spooled(source))
 
 
 def name_of(file: object) -> str:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiovq.bitstream.packing import pack, unpack
-from audiovq.data.audio import resample
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.kaldi.datadir import DataDir
+from audiovq.data.resampling import resample
 from audiovq.errors import BadDataError
 from audiovq.evaluate.roundtrip import Coder
 from audiovq.metrics.speech import Waveform

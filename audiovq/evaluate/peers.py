@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audiovq.data.audio import from_int16, read_audio, to_int16, write_audio
+from audiovq.data.audio import read_audio, write_audio
+from audiovq.data.pcm import from_int16, to_int16
 from audiovq.errors import BadAudioError
 from audiovq.evaluate.containers import amr_payload_bits, ogg_payload_bits
 from audiovq.evaluate.neural_peers import LYRA_MODES, from_transformers, lyra

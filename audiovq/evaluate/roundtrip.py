@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.data.audio import resample
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.data.resampling import resample
 from audiovq.errors import BadAudioError
 from audiovq.evaluate.tally import Tally
 from audiovq.metrics.alignment import aligned

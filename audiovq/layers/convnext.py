@@ -3,9 +3,14 @@
 All blocks are causal. Only the first layer of a stack can look ahead, so latency is stated in one place.
 """
 
+from dataclasses import dataclass, replace
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from audiovq.layers.streaming import whole_windows
 
 EMBED_TAPS = 3  # frames that the first layer of a stack joins
 
@@ -43,13 +48,31 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: `[B, F, C]` -> `[B, F, C]`."""
-        h = F.pad(x, (0, 0, self.context, 0))
+        return self.stream(x, self.initial_state(len(x)), last=True)[0]
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Zeros before the first frame: `[B, context, C]`."""
+        return self.scale.new_zeros(batch_size, self.context, len(self.scale))
+
+    def stream(self, x: Tensor, state: Tensor, *, last: bool = False) -> tuple[Tensor, Tensor]:
+        """x: `[B, F, C]` -> as many frames, and the next state."""
+        if x.shape[1] == 0:
+            return x, state
+        h, state = whole_windows(x, state, size=self.context + 1, dim=1)
         # [B, F + context, C] -> [B, C, F + context, 1], no copy. The new axis comes in before the channels: behind them
         # its stride would be 1, and torch would not see channels-last memory.
         h = h.unsqueeze(2).permute(0, 3, 1, 2)
         h = self.depthwise(h).squeeze(-1).transpose(1, 2)
         h = self.contract(F.gelu(self.expand(self.norm(h))))
-        return x + self.scale * h
+        return x + self.scale * h, state
+
+
+@dataclass(frozen=True)
+class StackState:
+    """Of a `ConvNeXtStack`: what its embedding and each of its blocks see again, `[B, F, C]`."""
+
+    embed: Tensor
+    blocks: tuple[Tensor, ...]
 
 
 class ConvNeXtStack(nn.Module):
@@ -93,12 +116,31 @@ class ConvNeXtStack(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """x: `[B, F, C_in]`, condition: `[B, condition_dim]` -> `[B, F, channels]`."""
-        x = F.pad(x, (0, 0, EMBED_TAPS - 1 - self.lookahead, self.lookahead))
+        return self.stream(x, self.initial_state(len(x)), condition, last=True)[0]
+
+    def initial_state(self, batch_size: int) -> StackState:
+        """Zeros before the first frame, of the input and of what every block sees."""
+        past = EMBED_TAPS - 1 - self.lookahead
+        embed = self.norm_in.weight.new_zeros(batch_size, past, self.embed.in_features // EMBED_TAPS)
+        return StackState(embed, tuple(block.initial_state(batch_size) for block in self._blocks()))
+
+    def stream(
+        self, x: Tensor, state: StackState, condition: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, StackState]:
+        """x: `[B, F, C_in]`, condition: `[B, condition_dim]` -> the frames that are complete, and the next state."""
+        x, embed = whole_windows(x, state.embed, size=EMBED_TAPS, dim=1, ahead=self.lookahead * last)
+        if x.shape[1] == 0:
+            return x.new_zeros(len(x), 0, self.embed.out_features), replace(state, embed=embed)
         x = x.unfold(1, EMBED_TAPS, 1).flatten(2)  # [B, F, C_in, taps] -> [B, F, C_in * taps]
         x = self.embed(x)
         if self.condition is not None and condition is not None:
             x = x + self.condition(condition).unsqueeze(1)
         x = self.norm_in(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.norm_out(x)
+        blocks = []
+        for block, before in zip(self._blocks(), state.blocks, strict=True):
+            x, after = block.stream(x, before, last=last)
+            blocks.append(after)
+        return self.norm_out(x), StackState(embed, tuple(blocks))
+
+    def _blocks(self) -> list[ConvNeXtBlock]:
+        return cast(list[ConvNeXtBlock], list(self.blocks))

@@ -1,10 +1,13 @@
 """Log-mel analysis and inverse STFT with one frame per hop. Both are local: no statistic uses the whole signal."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from audiovq.layers.streaming import whole_windows
 
 
 def mel_filterbank(sample_rate: int, window_length: int, num_mels: int) -> Tensor:
@@ -49,17 +52,31 @@ class LogMel(nn.Module):
         self.register_buffer("bank", mel_filterbank(sample_rate, window_length, num_mels), persistent=False)
         self.register_buffer("window", torch.hann_window(window_length), persistent=False)
 
-    @torch.autocast("cpu", enabled=False)
-    @torch.autocast("cuda", enabled=False)
+    @property
+    def lookahead(self) -> int:
+        """Samples after its own hop that a frame sees."""
+        margin = self.window_length - self.hop_length
+        return margin - margin // 2
+
     def forward(self, waveform: Tensor) -> Tensor:
         """waveform: `[B, 1, T]`, T a multiple of the hop -> `[B, T / hop, num_mels]`, always float32."""
-        margin = self.window_length - self.hop_length
-        x = F.pad(waveform.float().squeeze(1), (margin // 2, margin - margin // 2))
-        spectrum = torch.stft(
-            x, self.window_length, self.hop_length, window=self.window, center=False, return_complex=True
-        )
+        return self.stream(waveform, self.initial_state(len(waveform)), last=True)[0]
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Silence before the first sample, `[B, n]`."""
+        return self.window.new_zeros(batch_size, (self.window_length - self.hop_length) // 2)
+
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
+    def stream(self, waveform: Tensor, state: Tensor, *, last: bool = False) -> tuple[Tensor, Tensor]:
+        """waveform: `[B, 1, N]` -> the frames that are complete, `[B, M, num_mels]`, and the next state."""
+        size, step = self.window_length, self.hop_length
+        x, state = whole_windows(waveform.float().squeeze(1), state, size=size, step=step, ahead=self.lookahead * last)
+        if x.shape[1] == 0:
+            return self.bank.new_zeros(len(x), 0, self.bank.shape[1]), state
+        spectrum = torch.stft(x, size, step, window=self.window, center=False, return_complex=True)
         mel = spectrum.abs().transpose(1, 2) @ self.bank
-        return (mel.clamp_min(self.floor).log() + 3.0) / 3.0
+        return (mel.clamp_min(self.floor).log() + 3.0) / 3.0, state
 
 
 class STFT(nn.Module):
@@ -74,18 +91,52 @@ class STFT(nn.Module):
 
     def __init__(self, window_length: int, hop_length: int, fft_length: int) -> None:
         super().__init__()
-        self.fft_length, self.hop_length = fft_length, hop_length
+        self.window_length, self.hop_length = window_length, hop_length
         margin = (fft_length - window_length) // 2
-        window = F.pad(torch.hann_window(window_length), (margin, fft_length - window_length - margin))
+        self.margins = (margin, fft_length - window_length - margin)
+        self.past = (fft_length - hop_length) // 2 - margin  # samples before its own hop that a frame sees
+        window = F.pad(torch.hann_window(window_length), self.margins)
         self.register_buffer("window", window, persistent=False)
+
+    @property
+    def lookahead(self) -> int:
+        """Samples after its own hop that a frame sees."""
+        return self.window_length - self.hop_length - self.past
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """signal: `[B, T]`, T a multiple of the hop -> complex `[B, T / hop, fft_length / 2 + 1]`."""
+        return self.stream(signal, self.initial_state(len(signal)), last=True)[0]
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Silence before the first sample, `[B, n]`."""
+        return self.window.new_zeros(batch_size, self.past)
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
-    def forward(self, signal: Tensor) -> Tensor:
-        """signal: `[B, T]`, T a multiple of the hop -> complex `[B, T / hop, window / 2 + 1]`."""
-        margin = (self.fft_length - self.hop_length) // 2
-        frames = F.pad(signal, (margin, margin)).unfold(1, self.fft_length, self.hop_length)
-        return torch.fft.rfft(frames * self.window)
+    def stream(self, signal: Tensor, state: Tensor, *, last: bool = False) -> tuple[Tensor, Tensor]:
+        """signal: `[B, N]` -> the frames that are complete, `[B, M, fft_length / 2 + 1]`, and the next state."""
+        size, step = self.window_length, self.hop_length
+        signal, state = whole_windows(signal, state, size=size, step=step, ahead=self.lookahead * last)
+        if signal.shape[1] == 0:
+            bins = len(self.window) // 2 + 1
+            return torch.zeros(len(signal), 0, bins, dtype=signal.dtype.to_complex(), device=signal.device), state
+        window = self.window[self.margins[0] : self.margins[0] + size]
+        frames = F.pad(signal.unfold(1, size, step) * window, self.margins)
+        return torch.fft.rfft(frames), state
+
+
+@dataclass(frozen=True)
+class OverlapState:
+    """Of an `InverseSTFT`: sums that wait for later frames.
+
+    Attributes:
+        signal: `[B, window - hop]`; envelope: `[1, window - hop]`, the windows' products there.
+        skip: samples of it that lie before the signal's first.
+    """
+
+    signal: Tensor
+    envelope: Tensor
+    skip: int
 
 
 class InverseSTFT(nn.Module):
@@ -115,23 +166,41 @@ class InverseSTFT(nn.Module):
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("analysis", window if analysis is None else analysis, persistent=False)
 
-    @torch.autocast("cpu", enabled=False)
-    @torch.autocast("cuda", enabled=False)
+    @property
+    def lookahead(self) -> int:
+        """Samples by which the signal lags behind its frames' hops."""
+        return (self.window_length - self.hop_length) // 2
+
     def forward(self, spectrum: Tensor) -> Tensor:
         """spectrum: complex `[B, F, window / 2 + 1]` -> `[B, 1, F * hop]`."""
-        frames = torch.fft.irfft(spectrum, n=self.window_length, dim=-1) * self.window
-        signal = self._overlap_add(frames)
-        envelope = self._overlap_add((self.window * self.analysis).expand(1, frames.shape[1], -1))
-        margin = (self.window_length - self.hop_length) // 2
-        length = frames.shape[1] * self.hop_length
-        return (signal / envelope.clamp_min(1e-3))[:, None, margin : margin + length]
+        return self.stream(spectrum, self.initial_state(len(spectrum)), last=True)[0]
 
-    def _overlap_add(self, frames: Tensor) -> Tensor:
-        """`[B, F, window]` -> `[B, (F - 1) * hop + window]`, as window / hop shifted sums of whole hops."""
+    def initial_state(self, batch_size: int) -> OverlapState:
+        """No frame before the first."""
+        empty = self.window.new_zeros(batch_size, self.window_length - self.hop_length)
+        return OverlapState(empty, empty[:1], self.lookahead)
+
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
+    def stream(self, spectrum: Tensor, state: OverlapState, *, last: bool = False) -> tuple[Tensor, OverlapState]:
+        """spectrum: complex `[B, F, window / 2 + 1]` -> the samples that are complete, `[B, 1, N]`, and the state."""
+        count = spectrum.shape[1]
+        frames = self.window.new_zeros(len(spectrum), 0, self.window_length)
+        if count:
+            frames = torch.fft.irfft(spectrum, n=self.window_length, dim=-1) * self.window
+        signal = self._overlap_add(frames, state.signal)
+        envelope = self._overlap_add((self.window * self.analysis).expand(1, count, -1), state.envelope)
+        ready = count * self.hop_length
+        rest = OverlapState(signal[:, ready:].clone(), envelope[:, ready:].clone(), max(0, state.skip - ready))
+        done = slice(state.skip, max(state.skip, ready + self.lookahead * last))
+        return (signal[:, done] / envelope[:, done].clamp_min(1e-3)).unsqueeze(1), rest
+
+    def _overlap_add(self, frames: Tensor, past: Tensor) -> Tensor:
+        """`[B, F, window]` on the sums of those before -> `[B, F * hop + window - hop]`, as shifted sums of hops."""
         batch, count, _ = frames.shape
         pieces = self.window_length // self.hop_length
         parts = frames.reshape(batch, count, pieces, self.hop_length)
-        total = frames.new_zeros(batch, count + pieces - 1, self.hop_length)
+        total = F.pad(past.to(frames).reshape(batch, pieces - 1, self.hop_length), (0, 0, 0, count))
         for p in range(pieces):
             total = total + F.pad(parts[:, :, p], (0, 0, p, pieces - 1 - p))
         return total.flatten(1)

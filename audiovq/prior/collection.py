@@ -18,6 +18,7 @@ from audiovq.data.walk import walk
 from audiovq.errors import BadCodesError, ConfigError
 from audiovq.prior import CodeItem, CodeSpec, check_same_codes
 from audiovq.prior.base import check_codes
+from audiovq.prior.coder import coder_at_hand
 
 SUFFIXES = (".codes", ".npy")
 
@@ -106,7 +107,7 @@ def _all_codes(sources: Sequence[str], spec: CodeSpec | None) -> Iterator[Found]
 
 
 def _codes_file(file: Path, name: str) -> Iterator[Found]:
-    with CodesReader(file) as reader:
+    with CodesReader(file, coder_at_hand) as reader:
         header, codes = reader.header, reader.read()
     spec = spec_of(header)
     if isinstance(header, ImageHeader):

@@ -59,14 +59,67 @@ def test_an_encoder_gives_a_vector_for_every_hop_begun(kind):
         assert model.encoder(torch.randn(2, 1, samples, dtype=torch.float64)).shape == (2, 8, frames)
 
 
+def streamed(layer, x: torch.Tensor, cuts: list[int], state, *condition) -> tuple[torch.Tensor, list[int]]:
+    """All output for `x` in pieces of these lengths, and how long it was after each."""
+    parts, lengths = [], []
+    for piece in x.split(cuts, dim=-1):
+        y, state = layer.stream(piece, state, *condition)
+        parts.append(y)
+        lengths.append(sum(part.shape[-1] for part in parts))
+    parts.append(layer.stream(x[..., :0], state, *condition, last=True)[0])
+    return torch.cat(parts, -1), lengths
+
+
+def some_cuts(length: int, seed: int) -> list[int]:
+    """Pieces of random lengths, some of them empty, that add up to `length`."""
+    generator = torch.Generator().manual_seed(seed)
+    places = torch.randint(length + 1, (int(torch.randint(40, (1,), generator=generator)),), generator=generator)
+    return torch.tensor([0, *places.sort().values, length]).diff().tolist()
+
+
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_a_piece_with_the_stated_context_gives_the_frames_of_the_whole(kind):
+@pytest.mark.parametrize("seed", range(4))
+def test_sound_in_pieces_has_the_vectors_of_the_whole(kind, seed):
     encoder = model_with(encoder=kind).encoder
-    hop, (left, right) = encoder.hop_length, encoder.context_frames
-    x = torch.randn(1, 1, 80 * hop, dtype=torch.float64)
-    start, stop = 50, 60
-    piece = encoder(x[..., (start - left) * hop : (stop + right) * hop])
-    torch.testing.assert_close(piece[..., left : left + stop - start], encoder(x)[..., start:stop])
+    x = torch.randn(2, 1, 20 * 80, dtype=torch.float64)
+    found, _ = streamed(encoder, x, some_cuts(20 * 80, seed), encoder.initial_state(2))
+    torch.testing.assert_close(found, encoder(x), atol=1e-5, rtol=0)  # a spectrogram is always of float32
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_vector_waits_for_the_stated_look_ahead_and_no_longer(kind):
+    encoder = model_with(encoder=kind).encoder
+    hop, ahead = encoder.hop_length, encoder.lookahead
+    x = torch.randn(1, 1, 20 * hop, dtype=torch.float64)
+    _, lengths = streamed(encoder, x, [1] * (20 * hop), encoder.initial_state(1))
+    assert lengths == [max(0, (n + 1 - ahead) // hop) for n in range(20 * hop)]
+    z_e = encoder(x)
+    for frame in (3, 10):
+        changed = x.clone()
+        changed[..., (frame + 1) * hop + ahead :] *= -2
+        assert torch.equal(encoder(changed)[..., : frame + 1], z_e[..., : frame + 1])
+
+
+@pytest.mark.parametrize("kind", FEED_FORWARD)
+@pytest.mark.parametrize("seed", range(4))
+def test_codes_in_pieces_have_the_sound_of_the_whole(kind, seed):
+    model = model_with(decoder=kind, speakers=["ann", "bob"], speaker_dim=4)
+    decoder, speaker = model.decoder(), model.speaker_table.weight
+    z_q = 3 * torch.randn(2, 8, 300, dtype=torch.float64)
+    place = Place(seed=3, first_frame=7, channels=[4, 0])
+    found, _ = streamed(decoder, z_q, some_cuts(300, seed), decoder.initial_state(2, place), speaker)
+    whole = decoder(z_q, speaker, place)
+    assert whole.abs().max() > 1e-3
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", FEED_FORWARD)
+def test_sound_waits_for_the_stated_look_ahead_and_no_longer(kind):
+    decoder = model_with(decoder=kind).decoder()
+    hop, ahead = decoder.hop_length, decoder.lookahead
+    z_q = torch.randn(1, 8, 30, dtype=torch.float64)
+    _, lengths = streamed(decoder, z_q, [1] * 30, decoder.initial_state(1))
+    assert lengths == [max(0, (n + 1) * hop - ahead) for n in range(30)]
 
 
 @pytest.mark.parametrize("kind", FEED_FORWARD)

@@ -7,10 +7,10 @@ import torch
 from audiovq.audio.excitation import (
     PHASE_SECONDS,
     Place,
-    Pulses,
+    PulseState,
     hold_f0,
+    next_pulses,
     noise_at,
-    pulse_cycles,
     pulse_train,
     white_noise,
 )
@@ -46,7 +46,7 @@ def test_noise_is_the_same_for_ever():
 
 def test_items_of_a_batch_have_the_noise_of_their_channels():
     place = Place(seed=5, first_frame=2, channels=[1, 0, 1])
-    noise = noise_at(place, 3, 320, 640, torch.device("cpu")).numpy()
+    noise = noise_at(place, 3, 640, 640, torch.device("cpu")).numpy()
     np.testing.assert_array_equal(noise[0], white_noise(5, 1, 640, 640))
     np.testing.assert_array_equal(noise[0], noise[2])
     assert np.abs(noise[0] - noise[1]).max() > 1
@@ -59,11 +59,31 @@ def speech_like(seconds: float, seed: int = 0, voiced_share: float = 0.7) -> tup
     stretches = torch.rand(1, frames // 30 + 1, generator=generator) < voiced_share
     voiced = stretches.repeat_interleave(30, 1)[:, :frames].float()
     f0 = 120 + 20 * torch.sin(torch.arange(frames) / 17)[None] + torch.rand(1, frames, generator=generator)
-    return hold_f0(f0, voiced), voiced
+    return hold_f0(f0, voiced, fresh()), voiced
+
+
+def fresh(position: int = 0) -> PulseState:
+    return PulseState.fresh(1, torch.device("cpu"), position)
+
+
+def cycles_of(f0: torch.Tensor, voiced: torch.Tensor) -> torch.Tensor:
+    return next_pulses(f0, voiced, fresh(), HOP, RATE)[0].cycles[0].double()
 
 
 def train_of(f0: torch.Tensor, voiced: torch.Tensor, first_frame: int = 0) -> torch.Tensor:
-    return pulse_train(Pulses(pulse_cycles(f0, voiced, HOP, RATE, first_frame), f0, voiced), HOP, RATE)
+    return pulse_train(next_pulses(f0, voiced, fresh(first_frame), HOP, RATE)[0], HOP, RATE)
+
+
+@pytest.mark.parametrize("share", [0.7, 1.0])  # with pauses, and a voice that never stops
+@pytest.mark.parametrize("cuts", [[900], [1] * 900, [1, 199, 200, 1, 3, 396, 100], [450, 450]])
+def test_frames_in_pieces_have_the_pulses_of_the_whole(share, cuts):
+    f0, voiced = speech_like(9.0, voiced_share=share)
+    f0 = f0 + 5 * torch.randn(f0.shape, generator=torch.Generator().manual_seed(2))
+    state, trains = fresh(), []
+    for part, heard in zip(f0.split(cuts, 1), voiced.split(cuts, 1), strict=True):
+        pulses, state = next_pulses(part, heard, state, HOP, RATE)
+        trains.append(pulse_train(pulses, HOP, RATE))
+    torch.testing.assert_close(torch.cat(trains, 1), train_of(f0, voiced), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("share", [0.7, 1.0])  # with pauses, and a voice that never stops
@@ -85,7 +105,7 @@ def test_pulses_after_an_onset_are_those_of_the_whole_at_once():
 
 def test_the_grid_is_not_heard_in_the_pitch():
     f0 = torch.full((1, 900), 123.4)
-    cycles = pulse_cycles(f0, torch.ones_like(f0), HOP, RATE)[0].double()
+    cycles = cycles_of(f0, torch.ones_like(f0))
     step = cycles.diff()
     rate = (step - step.round()) * RATE  # F0 sample by sample
     assert (rate - 123.4).abs().max() < 2.6
@@ -109,7 +129,7 @@ def test_pulses_have_unit_power_and_even_harmonics_up_to_half_the_rate(f0):
 def test_no_harmonic_appears_at_once():
     f0 = torch.linspace(121.0, 119.0, 200)[None]  # from 64 to 65 harmonics
     train = train_of(f0, torch.ones_like(f0))[0]
-    cycles = pulse_cycles(f0, torch.ones_like(f0), HOP, RATE)[0]
+    cycles = cycles_of(f0, torch.ones_like(f0))
     away = cycles.abs() > 0.2  # from a pulse, where the sum is small and smooth
     assert train[away].abs().max() < 0.6
 
@@ -127,9 +147,9 @@ def test_without_a_voice_there_are_no_pulses_and_they_fade_over_a_frame():
 def test_a_voice_begins_and_ends_with_its_own_pitch():
     f0 = torch.tensor([[300.0, 300.0, 100.0, 110.0, 300.0, 300.0]])
     voiced = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0, 0.0]])
-    held = hold_f0(f0, voiced)
+    held = hold_f0(f0, voiced, fresh())
     assert held.tolist() == [[300.0, 300.0, 100.0, 110.0, 110.0, 300.0]]
-    cycles = pulse_cycles(held, voiced, HOP, RATE)[0]
+    cycles = cycles_of(held, voiced)
     step = cycles.diff()
     rate = (step - step.round()) * RATE
     torch.testing.assert_close(rate[2 * HOP : 3 * HOP - 1], torch.full((HOP - 1,), 100.0).double())

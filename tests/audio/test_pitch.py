@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from audiovq.audio.pitch import F0_MAX, F0_MIN, track_f0, track_pitch
-from audiovq.data.audio import read_audio, resample
+from audiovq.data.audio import read_audio
+from audiovq.data.resampling import resample
 
 RATE, HOP = 16000, 160
 

@@ -7,7 +7,7 @@ import torch
 
 from audiovq.audio import Place
 from audiovq.audio.config import AudioModelConfig
-from audiovq.audio.excitation import PHASE_SECONDS, Pulses, pulse_cycles
+from audiovq.audio.excitation import PHASE_SECONDS, PulseState, next_pulses, pulse_train, white_noise
 from audiovq.audio.source_decoder import F0_BINS, Controls, SourceFilter, decode_pitch, minimum_phase, smoothing_matrix
 
 from .conftest import make_model
@@ -87,7 +87,8 @@ def test_sound_looks_ahead_as_little_as_the_model_card_says(fine_lookahead):
         moved = (model.decode(codes) - model.decode(changed))[0, 0].abs() > 1e-6
         earliest.append(frame * HOP - int(moved.nonzero()[0]))
     # a frame of codes, fine frames, and from a pulse to the ends of the windows that hold it
-    assert max(earliest) <= HOP + 160 * fine_lookahead + 280
+    assert model.decoder().lookahead == HOP + 160 * fine_lookahead + 200
+    assert model.decoder().lookahead - 10 < max(earliest) <= model.decoder().lookahead
 
 
 def test_the_context_says_how_far_back_the_phase_of_a_pulse_reaches():
@@ -131,7 +132,7 @@ def test_pitch_is_shifted_by_semitones(shift):
     model = source_model()
     decoder = model.decoder()
     controls = harmonic_controls(model, 24)  # an octave over the lowest: 120 Hz
-    pulses = decoder.pulses(controls, Place(pitch_shift=shift))
+    pulses, _ = decoder.pulses(controls, decoder.initial_state(1, Place(pitch_shift=shift)))
     wanted = 120 * 2 ** (shift / 12)
     assert pulses.f0.mean().item() == pytest.approx(wanted, rel=1e-3)
     sound = decoder.synthesize(controls, pulses, torch.zeros(1, 50 * HOP))[0, 0].detach()
@@ -144,16 +145,14 @@ def test_the_share_of_noise_is_that_of_the_power():
     filter_ = SourceFilter(RATE, 320, 80, "zero")
     frames = 400
     f0 = torch.full((1, frames), 100.0)
-    voiced = torch.ones(1, frames)
-    pulses = Pulses(pulse_cycles(f0, voiced, 160, RATE), f0, voiced)
-    from audiovq.audio.excitation import pulse_train
-
+    pulses, _ = next_pulses(f0, torch.ones(1, frames), PulseState.fresh(1, f0.device), 160, RATE)
     train = pulse_train(pulses, 160, RATE)
+    voice = torch.ones_like(train)
     noise = torch.randn(1, frames * 160, generator=torch.Generator().manual_seed(0))
     for logit, share in ((-20.0, 0.0), (0.0, 0.5), (20.0, 1.0)):
         controls = Controls(torch.zeros(1, 2 * frames, 161), torch.full((1, 2 * frames, 161), logit), torch.zeros(1))
-        alone = filter_(controls, train, voiced, torch.zeros_like(noise))
-        both = filter_(controls, train, voiced, noise)
+        alone = filter_(controls, train, voice, torch.zeros_like(noise))
+        both = filter_(controls, train, voice, noise)
         assert alone.square().mean().item() == pytest.approx(share, abs=0.03)
         assert both.square().mean().item() == pytest.approx(1, abs=0.05)
 
@@ -237,3 +236,16 @@ def test_the_balance_of_so_many_levels_is_added_to_the_envelope():
     after = [model.decode(codes[:, :q]) for q in (1, 2)]
     torch.testing.assert_close(after[1], before[1])
     torch.testing.assert_close(after[0], before[0] * torch.tensor(0.5).exp(), atol=1e-6, rtol=1e-4)
+
+
+def test_even_noise_varies_less_and_keeps_its_power():
+    filter_ = SourceFilter(RATE, 320, 80, "zero")
+    noise = filter_.stft(torch.from_numpy(white_noise(0, 0, 0, 4 * RATE))[None])
+    inner = slice(5, -5), slice(1, -1)  # at 0 Hz and half the rate spectra are real
+    plain = noise[0][inner].abs()
+    spread = plain.std() / plain.mean()
+    for evenness in (0.5, 1.0):
+        even = filter_.even(noise, evenness)[0][inner].abs()
+        assert even.square().mean().item() == pytest.approx(plain.square().mean().item(), rel=0.02)
+        assert even.std() / even.mean() < (1.1 - evenness) * spread
+    torch.testing.assert_close(filter_.even(noise, 0.0), noise)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import soundfile
 
+from audiovq.cli.shared.workers import CAN_FORK
 from audiovq.data.audio import read_audio, write_audio
 
 
@@ -26,7 +28,11 @@ def names(folder):
 def test_a_tree_is_mirrored_there_and_back(run, model, tree, tmp_path):
     encoded = run("encode", tree, tmp_path / "codes", "--model", model)
     assert encoded.exit_code == 0, encoded.stderr
-    assert encoded.stderr.count("x real time\n") == 2
+    lines = encoded.stderr.splitlines()[1:]
+    assert len(lines) == 3
+    assert all(line.endswith("x real time") for line in lines)
+    size = sum(path.stat().st_size for path in (tmp_path / "codes").rglob("*.codes"))
+    assert lines[2].startswith(f"2 files: 1.06 s, {size} bytes, {8 * size / 1.0625 / 1000:.2f} kbit/s, ")
     assert "\r" not in encoded.stderr  # no progress bar in a pipe
     assert names(tmp_path / "codes") == ["a.codes", "deep/er/b.c.codes"]
     assert run("decode", tmp_path / "codes", tmp_path / "out", "-q").exit_code == 0
@@ -34,10 +40,11 @@ def test_a_tree_is_mirrored_there_and_back(run, model, tree, tmp_path):
     assert read_audio(tmp_path / "out" / "deep" / "er" / "b.c.wav")[0].shape == (1, 9000)
 
 
-def test_a_failing_file_is_named_and_the_others_are_done(run, model, tree, tmp_path):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failing_file_is_named_and_the_others_are_done(run, model, tree, tmp_path, jobs):
     (tree / "bad.wav").write_text("not sound")
     soundfile.write(tree / "z.wav", [0.0] * 100, 8000)
-    done = run("encode", tree, tmp_path / "codes", "--model", model, "-q")
+    done = run("encode", tree, tmp_path / "codes", "--model", model, "-q", "--jobs", jobs)
     assert done.exit_code == 1
     errors = done.stderr.splitlines()
     assert errors[0].startswith(f"audiovq: error: {tree / 'bad.wav'}: ")
@@ -94,3 +101,25 @@ def test_a_wrong_option_fails_once_for_a_tree(run, model, tree, tmp_path):
     assert done.exit_code == 1
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "codes").exists()
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Linux alone")
+def test_a_tree_is_the_same_whatever_the_number_of_jobs(run, model, tree, tmp_path, speech):
+    waveform = speech[:, :3000].copy()
+    waveform[0, 5] = np.nan
+    soundfile.write(tree / "odd.wav", waveform.T, 16000, subtype="FLOAT")
+    results = {}
+    for jobs in (1, 3):
+        codes, out = tmp_path / f"codes{jobs}", tmp_path / f"out{jobs}"
+        encoded = run("encode", tree, codes, "--model", model, "--jobs", jobs)
+        decoded = run("decode", codes, out, "--jobs", jobs)
+        assert (encoded.exit_code, decoded.exit_code) == (0, 0), encoded.stderr + decoded.stderr
+        assert encoded.stderr.count("odd.wav: 1 samples are NaN") == 1
+        results[jobs] = [(name, (out / name).read_bytes()) for name in names(out)]
+    assert len(results[1]) == 3
+    assert results[1] == results[3]
+
+
+def test_jobs_of_several_threads_are_wrong_usage(run, model, tree, tmp_path):
+    done = run("encode", tree, tmp_path / "codes", "--model", model, "--jobs", 2, "--threads", 2)
+    assert done.exit_code == 2

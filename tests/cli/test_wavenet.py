@@ -1,9 +1,9 @@
-"""`decode` and `convert` with a WaveNet decoder: precision, folders on several threads, and what they print."""
+"""`decode` and `convert` with a WaveNet decoder: precision, folders shared among processes, and what they print."""
 
 from __future__ import annotations
 
+import os
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -62,21 +62,20 @@ def test_precisions_offered_are_those_of_the_sampler():
     assert there == PRECISIONS
 
 
-def test_a_folder_on_several_threads_is_the_same_as_file_by_file(run, codes, tmp_path, monkeypatch):
-    names: set[str] = set()
-    decode = Codec.decode
+def test_a_folder_shared_among_processes_is_the_same_as_file_by_file(run, codes, tmp_path, monkeypatch):
+    decode = Codec.decode_pieces
 
     def seen(self, *args, **options):
-        names.add(threading.current_thread().name)
+        (tmp_path / f"by-{os.getpid()}").touch()
         return decode(self, *args, **options)
 
-    monkeypatch.setattr(Codec, "decode", seen)
+    monkeypatch.setattr(Codec, "decode_pieces", seen)
     printed = {}
-    for threads in (1, 3):
-        done = run("decode", codes, tmp_path / str(threads), "--threads", threads)
+    for jobs in (1, 3):
+        done = run("decode", codes, tmp_path / str(jobs), "--jobs", jobs)
         assert done.exit_code == 0, done.stderr
-        printed[threads] = [line.split(" -> ")[0] for line in done.stderr.splitlines() if " -> " in line]
-    assert len(names) > 2  # the main thread's, and several of the pool's
+        printed[jobs] = [line.split(" -> ")[0] for line in done.stderr.splitlines() if " -> " in line]
+    assert len(list(tmp_path.glob("by-*"))) > 2  # the main process, and several others
     assert printed[1] == printed[3] == [str(codes / f"{k}.codes") for k in range(6)]
     assert len(sounds(tmp_path / "1")) == 6
     assert sounds(tmp_path / "1") == sounds(tmp_path / "3")
@@ -89,7 +88,7 @@ def test_failing_files_of_a_folder_are_named_and_the_others_are_done(run, codes,
     shutil.copytree(codes, tmp_path / "codes")
     for k in (0, 3):
         (tmp_path / "codes" / f"{k}.codes").write_bytes(b"nothing")
-    done = run("decode", tmp_path / "codes", tmp_path / "out", "--threads", 3, "-q")
+    done = run("decode", tmp_path / "codes", tmp_path / "out", "--jobs", 3, "-q")
     assert done.exit_code == 1
     errors = done.stderr.splitlines()
     assert [line.split(":")[2].strip() for line in errors[:-1]] == [
@@ -102,7 +101,7 @@ def test_failing_files_of_a_folder_are_named_and_the_others_are_done(run, codes,
 def test_debug_stops_a_folder_at_the_first_error(run, codes, tmp_path):
     shutil.copytree(codes, tmp_path / "codes")
     (tmp_path / "codes" / "0.codes").write_bytes(b"nothing")
-    done = run("--debug", "decode", tmp_path / "codes", tmp_path / "out", "--threads", 2)
+    done = run("--debug", "decode", tmp_path / "codes", tmp_path / "out", "--jobs", 2)
     assert "0.codes" in str(done.exception)
 
 
@@ -134,14 +133,14 @@ def test_a_precision_for_a_feed_forward_decoder_is_one_clear_line(run, wav, mode
     assert run("decode", tmp_path / "a.codes", tmp_path / "a.wav", "--precision", "fp64").exit_code == 2
 
 
-def test_convert_of_a_folder_runs_on_several_threads_too(run, wavenet, tmp_path):
+def test_convert_of_a_folder_is_shared_too(run, wavenet, tmp_path):
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, 800)).astype(np.float32)
     (tmp_path / "in").mkdir()
     for k in range(3):
         write_audio(tmp_path / "in" / f"{k}.wav", noise[:, 100 * k :], 8000)
-    for threads in (1, 2):
-        options = ["--speaker", "bob", "--model", wavenet, "--precision", "bf16", "--threads", threads]
-        done = run("convert", tmp_path / "in", tmp_path / str(threads), *options)
+    for jobs in (1, 2):
+        options = ["--speaker", "bob", "--model", wavenet, "--precision", "bf16", "--jobs", jobs]
+        done = run("convert", tmp_path / "in", tmp_path / str(jobs), *options)
         assert done.exit_code == 0, done.stderr
     assert len(sounds(tmp_path / "1")) == 3
     assert sounds(tmp_path / "1") == sounds(tmp_path / "2")

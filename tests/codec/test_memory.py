@@ -12,7 +12,7 @@ import pytest
 
 from audiovq.bitstream import write_codes
 from audiovq.codec import Codec, FrameSource
-from audiovq.data.audio import resample, resampled_blocks
+from audiovq.codec.codec import BLOCK_SECONDS
 from audiovq.errors import AudioVQError, BadCodesError
 
 from .conftest import FAST, RATE, make_codec, sound
@@ -33,29 +33,6 @@ def peak_mb(call) -> float:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize(("rate_in", "rate_out"), [(44100, 16000), (16000, 48000), (1, 16000), (768000, 16000), (9, 9)])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_resampled_blocks_joined_are_what_soxr_makes_of_the_whole(rate_in, rate_out, channels, monkeypatch):
-    import soxr
-
-    monkeypatch.setattr("audiovq.data.audio._BLOCK_VALUES", 5000)
-    waveform = np.random.default_rng(0).standard_normal((channels, min(30_000, 40 * rate_in))).astype(np.float32)
-    joined = np.concatenate(list(resampled_blocks(waveform, rate_in, rate_out)), axis=1)
-    if rate_out > 256 * rate_in:
-        waveform[:] = np.sin(np.arange(waveform.shape[1]))
-        joined = np.concatenate(list(resampled_blocks(waveform, rate_in, rate_out)), axis=1)
-        monkeypatch.setattr("audiovq.data.audio._MOST_AT_ONCE", 2**30)
-        in_one = resample(waveform, rate_in, rate_out)
-        assert (
-            np.abs(joined - in_one)[:, 8 * rate_out : -8 * rate_out].max() < 1e-3 * np.abs(in_one).max()
-        )  # in steps, so that blocks are small
-        return
-    padded = np.pad(waveform, ((0, 0), (0, 2 + 2 * rate_in // rate_out)))
-    whole = soxr.resample(padded.T, rate_in, rate_out, quality="HQ").T
-    np.testing.assert_array_equal(joined, whole[:, : -(-waveform.shape[1] * rate_out // rate_in)])
-    np.testing.assert_array_equal(resample(waveform, rate_in, rate_out), joined)
-
-
 def test_a_low_rate_takes_no_more_memory_than_its_codes(codec):
     waveform = np.random.default_rng(0).standard_normal((1, 2000)).astype(np.float32)
     assert peak_mb(lambda: codec.encode(waveform, 1)) < 30  # 2000 s: 128 MB at the model's rate
@@ -72,7 +49,7 @@ def test_many_channels_are_coded_and_decoded_as_each_alone(codec):
             np.testing.assert_array_equal(together.codes[channel], alone.codes[0])
             np.testing.assert_allclose(decoded[channel], codec.decode(alone)[0], atol=1e-5)
     finally:
-        codec.block_seconds = 20.0
+        codec.block_seconds = BLOCK_SECONDS
 
 
 def forged(codec: Codec, **changes) -> bytes:
@@ -106,6 +83,13 @@ def test_nothing_is_allocated_on_the_word_of_a_header(codec, tmp_path, changes, 
             codec.decode(tmp_path / "x.codes", conceal=conceal)
 
     assert peak_mb(decode) < 20
+
+
+def test_a_rate_that_no_recording_has_is_called_so(codec):
+    with pytest.raises(BadCodesError, match=r"rate of 768001 Hz is above 768000 Hz.* damaged or made up.* again"):
+        codec.decode(forged(codec, sample_rate=768_001))
+    encoded = codec.encode(np.zeros((1, 768_000), np.float32), 768_000)
+    assert codec.decode(encoded).shape == (1, 768_000)
 
 
 @pytest.mark.parametrize("time", [1e9, 1e300, 1e308, float("inf")])

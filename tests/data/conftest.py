@@ -18,6 +18,11 @@ def noise(samples: int, seed: int = 0, channels: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(-8000, 8000, (samples, channels)).astype(np.int16)
 
 
+def tone(rate: int, seconds: float, hz: float = 440.0) -> np.ndarray:
+    """float32 `[1, T]` at half of full scale."""
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)[None]
+
+
 @pytest.fixture
 def make_data(tmp_path: Path) -> Callable[..., Path]:
     """make_data({"utterance": samples}, rate=...): a data directory; the speaker is the id up to the first dash."""

@@ -1,4 +1,4 @@
-"""Any audio file in, float32 `[C, T]` out, and back; resampling to an exact length."""
+"""Any audio file in, float32 `[C, T]` out, and back."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.audio import from_int16, read_audio, resample, to_int16, write_audio
+from audiovq.data.audio import read_audio, write_audio
+from audiovq.data.pcm import from_int16, to_int16
 from audiovq.errors import BadAudioError, OutputError
 
-
-def tone(rate: int, seconds: float, hz: float = 440.0) -> np.ndarray:
-    return (0.5 * np.sin(2 * np.pi * hz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)[None]
+from .conftest import tone
 
 
 @pytest.mark.parametrize(
@@ -161,31 +160,3 @@ def test_writing_refuses_what_it_cannot_do_and_leaves_nothing(tmp_path: Path):
     assert (tmp_path / "a.wav").read_bytes() == before
     write_audio(tmp_path / "a.wav", waveform * 0, 16000, force=True)
     assert not read_audio(tmp_path / "a.wav")[0].any()
-
-
-@pytest.mark.parametrize(
-    ("rate_in", "rate_out"),
-    [(44100, 16000), (48000, 16000), (16000, 44100), (8000, 16000), (11025, 16000), (7919, 8000)],
-)
-@pytest.mark.parametrize("samples", [0, 1, 2, 3, 441, 44101])
-def test_resampling_gives_exactly_the_ceiling_of_the_length(rate_in: int, rate_out: int, samples: int):
-    resampled = resample(np.zeros((2, samples), np.float32), rate_in, rate_out)
-    assert resampled.dtype == np.float32
-    assert resampled.shape == (2, -(-samples * rate_out // rate_in))
-
-
-def test_resampling_keeps_a_tone_in_place():
-    resampled = resample(np.concatenate([tone(44100, 1.0), tone(44100, 1.0, 1000)]), 44100, 16000)
-    wanted = np.concatenate([tone(16000, 1.0), tone(16000, 1.0, 1000)])
-    np.testing.assert_allclose(resampled[:, 200:-200], wanted[:, 200:-200], atol=1e-3)
-
-
-def test_resampling_removes_what_the_lower_rate_cannot_hold():
-    assert np.abs(resample(tone(48000, 0.5, 11000), 48000, 16000)[:, 200:-200]).max() < 1e-3
-
-
-def test_resampling_to_the_same_rate_changes_nothing():
-    waveform = tone(16000, 0.1)
-    np.testing.assert_array_equal(resample(waveform, 16000, 16000), waveform)
-    with pytest.raises(ValueError, match="positive"):
-        resample(waveform, 0, 16000)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiovq.data.audio import CONTAINERS, LIMITS, check_writable, read_audio, write_audio
+from audiovq.data.audio import read_audio, write_audio
+from audiovq.data.audio_writer import CONTAINERS, LIMITS, check_writable
 from audiovq.errors import BadAudioError, OutputError
 
 WRITE = """

@@ -43,13 +43,13 @@ def written(kind: str, **options: str) -> bytes:
 @pytest.mark.parametrize("piece", [1000, 1 << 20])
 def test_a_pipe_gives_what_a_file_gives(kind, piece):
     data = written(kind)
-    assert spooled(Pipe(data, piece)).getvalue() == data
+    assert spooled(Pipe(data, piece)).read() == data
 
 
 def test_a_long_tag_before_an_mp3_is_read_over():
     tag = b"ID3\x03\x00\x00" + bytes([0, 8, 0, 0]) + bytes(8 << 14)
     data = tag + written("MP3")
-    assert spooled(Pipe(data, 5000)).getvalue() == data
+    assert spooled(Pipe(data, 5000)).read() == data
 
 
 @pytest.mark.parametrize("rest", [b"\0", b"x", b"noise\n", b"\x89AVQ"])
@@ -58,3 +58,12 @@ def test_what_is_no_sound_is_left_after_its_beginning(rest):
     with pytest.raises(BadAudioError, match="not audio that can be read"):
         read_audio(pipe)
     assert pipe.taken < 2**17
+
+
+def test_a_long_one_is_kept_on_disk(monkeypatch):
+    monkeypatch.setattr("audiovq.data.pipes._IN_MEMORY", 1 << 17)
+    data = written("WAV")
+    with spooled(Pipe(data, 70_000)) as kept:
+        assert not isinstance(kept, io.BytesIO)
+        assert kept.read() == data
+    np.testing.assert_array_equal(read_audio(Pipe(data, 70_000))[0], read_audio(io.BytesIO(data))[0])

@@ -85,7 +85,7 @@ def reconstruct(
         return ImageReport(original.shape[1], original.shape[2], num_bytes, time.perf_counter() - began)
 
     debug = ctx.find_root().params["debug"]
-    failed = process_jobs(jobs, work, total=len(jobs), threads=1, quiet=quiet, debug=debug)
+    failed = process_jobs(jobs, work, total=len(jobs), jobs=1, quiet=quiet, debug=debug)
     if grid is not None and shown:
         write_png(grid, sheet(shown, square_columns(len(shown), group=2)), force=force)
     exit_if_failed(failed, len(jobs))

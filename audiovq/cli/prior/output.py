@@ -36,7 +36,6 @@ def write_codes_of(
     codes: Codes, spec: CodeSpec, coder: Codec | ImageCodec | None, target: Path, *, speaker: str | None, force: bool
 ) -> None:
     """Each sample of `[B, Q, *space]` as a .npy or .codes file."""
-    from audiovq.bitstream import write_codes
     from audiovq.codec import ImageCodec
     from audiovq.codec.image.codec import write_image_codes
     from audiovq.codec.sampled import image_of, recording_of
@@ -50,7 +49,7 @@ def write_codes_of(
             write_image_codes(path, image_of(coder, one, fingerprint=_fingerprint(spec)), force=force)
         elif coder is not None:
             recording = recording_of(coder, one, fingerprint=_fingerprint(spec), speaker=speaker)
-            write_codes(path, recording.header, recording.codes, force=force)
+            coder.write(path, recording, force=force)
 
 
 def write_sounds(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from audiovq.codec import EncodedAudio, FileReport
 
 Samples = tuple[Any, int]  # float32 [C, T], Hz
+WriteCodes = Callable[[BinaryIO, "EncodedAudio"], int]
 Encode = Callable[[str, Samples, Progress], "EncodedAudio"]  # utterance, sound, progress
 Decode = Callable[[str, "EncodedAudio", Path, Progress], "FileReport"]  # utterance, codes, target, progress
 
@@ -58,8 +59,10 @@ def encode_entries(
     source: Specifier,
     target: str,
     encode: Encode,
+    write_codes: WriteCodes,
     *,
     segments: Path | None,
+    jobs: Callable[[int | None], int],
     allow_short: bool = False,
     force: bool,
     skip_existing: bool,
@@ -71,10 +74,12 @@ def encode_entries(
     out = specifier(target)
     if out is None:
         folder = _output_folder(target)
-        jobs = ((entry, _file_of(entry.id, folder, ".codes")) for entry in entries)
-        jobs = (job for job in jobs if not (skip_existing and job[1].is_file()))
-        seen = _Counted(jobs)
-        failed = process_jobs(seen, _encode_to_file(encode, force), total=total, threads=1, quiet=quiet, debug=debug)
+        pairs = ((entry, _file_of(entry.id, folder, ".codes")) for entry in entries)
+        seen = _Counted(pair for pair in pairs if not (skip_existing and pair[1].is_file()))
+        count = jobs(total)
+        failed = process_jobs(
+            seen, _encode_to_file(encode, write_codes, force), total=total, jobs=count, quiet=quiet, debug=debug
+        )
         exit_if_failed(failed, seen.count, "utterances")
         return
     if skip_existing:
@@ -85,17 +90,21 @@ def encode_entries(
     seconds, num_bytes = 0.0, 0
     with CodesArchiveWriter(out, force=force) as writer:
 
-        def work(entry: Entry, _: str, progress: Progress) -> FileReport:
-            nonlocal seconds, num_bytes
+        def work(entry: Entry, _: str, progress: Progress) -> tuple[float, EncodedAudio, float]:
             began = time.perf_counter()
             waveform, rate = entry.value()
-            encoded = encode(entry.id, (waveform, rate), progress)
+            return began, encode(entry.id, (waveform, rate), progress), waveform.shape[1] / rate
+
+        def write(entry: Entry, _: str, result: tuple[float, EncodedAudio, float]) -> FileReport:
+            nonlocal seconds, num_bytes
+            began, encoded, length = result
             written = writer.write(entry.id, encoded.header, encoded.codes)
-            seconds, num_bytes = seconds + waveform.shape[1] / rate, num_bytes + written
-            return FileReport(waveform.shape[1] / rate, written, time.perf_counter() - began)
+            seconds, num_bytes = seconds + length, num_bytes + written
+            return FileReport(length, written, time.perf_counter() - began)
 
         seen = _Counted((entry, target) for entry in entries)
-        failed = process_jobs(seen, work, total=total, threads=1, quiet=quiet, debug=debug, lines=False)
+        count, shown = jobs(total), {"quiet": quiet, "debug": debug, "lines": False}
+        failed = process_jobs(seen, work, total=total, jobs=count, finish=write, **shown)
         if failed == seen.count:
             raise BadDataError(f"{target}: nothing to write, {failed} of {seen.count} utterances failed")
     if not quiet:
@@ -108,7 +117,7 @@ def decode_entries(
     target: str,
     decode: Decode,
     *,
-    threads: Callable[[EncodedAudio], int],
+    jobs: Callable[[EncodedAudio], int],
     force: bool,
     skip_existing: bool,
     quiet: bool,
@@ -125,11 +134,13 @@ def decode_entries(
     done: dict[str, str] = {}
 
     def work(entry: Entry, path: Path, progress: Progress) -> FileReport:
-        report = decode(entry.id, entry.value, path, progress)
+        return decode(entry.id, entry.value, path, progress)
+
+    def note(entry: Entry, path: Path, report: FileReport) -> FileReport:
         done[entry.id] = str(path)
         return report
 
-    def jobs() -> Iterator[tuple[Entry, Path]]:
+    def pairs() -> Iterator[tuple[Entry, Path]]:
         for utterance, encoded in itertools.chain([first], codes):
             path = _file_of(utterance, folder, ".wav")
             if skip_existing and path.is_file():
@@ -137,8 +148,8 @@ def decode_entries(
             else:
                 yield Entry(utterance, encoded), path
 
-    seen = _Counted(jobs())
-    failed = process_jobs(seen, work, total=None, threads=threads(first[1]), quiet=quiet, debug=debug)
+    seen = _Counted(pairs())
+    failed = process_jobs(seen, work, total=None, jobs=jobs(first[1]), finish=note, quiet=quiet, debug=debug)
     if done:
         write_table(scp, done)
     exit_if_failed(failed, seen.count, "utterances")
@@ -164,7 +175,7 @@ def _sounds(source: Specifier, segments: Path | None, allow_short: bool) -> tupl
             raise click.UsageError("--segments cuts the recordings of an scp file; an archive has none")
         assert source.ark is not None
         sounds = ((key, value) for key, value in read_archive(source.ark, allow_short=allow_short))
-        return (Entry(key, lambda key=key, value=value: as_waveform(value, key)) for key, value in sounds), None
+        return (Entry(key, partial(as_waveform, value, key)) for key, value in sounds), None
     if source.ark is not None:
         raise click.UsageError("read from ark:FILE or from scp:FILE, not from both")
     wavs = read_scp(source.scp).values
@@ -188,7 +199,11 @@ def _readable(entries: Iterable[Entry]) -> Iterator[Entry]:
         except BadAudioError as error:
             warnings.warn(f"{entry.id}: {error}; left out", stacklevel=2)
         else:
-            yield Entry(entry.id, lambda sound=sound: sound)
+            yield Entry(entry.id, partial(_given, sound))
+
+
+def _given(sound: Samples) -> Samples:
+    return sound
 
 
 def _cuts(segments: Path, wavs: dict[str, str]) -> dict[str, tuple[str, float, float | None]]:
@@ -218,8 +233,9 @@ def _file_of(utterance: str, folder: Path, suffix: str) -> Path:
     return folder / f"{utterance}{suffix}"
 
 
-def _encode_to_file(encode: Encode, force: bool) -> Callable[[Entry, Path, Progress], FileReport]:
-    from audiovq.bitstream import write_codes
+def _encode_to_file(
+    encode: Encode, write_codes: WriteCodes, force: bool
+) -> Callable[[Entry, Path, Progress], FileReport]:
     from audiovq.codec.files import FileReport
 
     def work(entry: Entry, path: Path, progress: Progress) -> FileReport:
@@ -227,7 +243,7 @@ def _encode_to_file(encode: Encode, force: bool) -> Callable[[Entry, Path, Progr
         with open_output(path, force=force) as file:
             waveform, rate = entry.value()
             encoded = encode(entry.id, (waveform, rate), progress)
-            num_bytes = write_codes(file, encoded.header, encoded.codes)
+            num_bytes = write_codes(file, encoded)
         return FileReport(waveform.shape[1] / rate, num_bytes, time.perf_counter() - began)
 
     return work

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
+import time
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,14 +14,13 @@ import click
 
 from audiovq.cli.shared.progress import Progress, TreeBar, file_bar
 from audiovq.cli.shared.report import Report, error_line, file_line, show_notices
+from audiovq.cli.shared.workers import CAN_FORK, Job, JobWork, Workers
 from audiovq.data.files import refuse_input
 from audiovq.data.standard import standard_input, standard_output
 from audiovq.data.walk import walk
 from audiovq.errors import AudioVQError, BadAudioError, BadCodesError, BadDataError, OutputError
 
 File = Path | BinaryIO
-Job = tuple[Any, Any]  # source, target
-JobWork = Callable[[Any, Any, Progress], Report]
 Work = Callable[[File, File, Progress], Report]
 _NAMED = 20  # files that share an error, by name
 
@@ -37,7 +35,7 @@ def process(
     quiet: bool,
     debug: bool,
     skip_existing: bool = False,
-    files_at_once: Callable[[list[Path]], int] = lambda sources: 1,
+    jobs: Callable[[list[Path]], int] = lambda sources: 1,
 ) -> None:
     """Run `work` on every file that `source` stands for, and print a line about each.
 
@@ -50,8 +48,8 @@ def process(
         quiet: no line about a file that is done, and no bar.
         debug: let the first error through.
         skip_existing: what is there already is done: files appear whole or not at all.
-        files_at_once: told the files of a tree, says how many threads are to work on them. What is written and printed
-            does not depend on it.
+        jobs: told the files of a tree, says how many processes are to work on them. What is written and printed does
+            not depend on it.
 
     A file of a tree that fails is named on stderr and does not stop the others; the exit code is 1 then, and also where
     a link leads nowhere or a folder can't be read.
@@ -64,14 +62,14 @@ def process(
         return
     if target == "-":
         raise click.UsageError(f"{source} is a directory: its files can't all go to standard output; name a directory")
-    jobs, problems = plan_tree(Path(source), Path(target), suffixes, new_suffix)
+    pairs, problems = plan_tree(Path(source), Path(target), suffixes, new_suffix)
     for problem in problems:
         click.echo(f"audiovq: error: {problem}", err=True)
-    total = len(jobs) + len(problems)
+    total = len(pairs) + len(problems)
     if skip_existing:
-        jobs = without_done(jobs, quiet=quiet)
-    threads = files_at_once([source for source, _ in jobs])
-    failed = process_jobs(jobs, work, total=len(jobs), threads=threads, quiet=quiet, debug=debug)
+        pairs = without_done(pairs, quiet=quiet)
+    count = jobs([source for source, _ in pairs])
+    failed = process_jobs(pairs, work, total=len(pairs), jobs=count, quiet=quiet, debug=debug)
     exit_if_failed(failed + len(problems), total)
 
 
@@ -161,37 +159,89 @@ def _process_one(source: str, target: str, work: Work, new_suffix: str, quiet: b
 
 
 def process_jobs(
-    jobs: Iterable[Job], work: JobWork, *, total: int | None, threads: int, quiet: bool, debug: bool, lines: bool = True
+    pairs: Iterable[Job],
+    work: JobWork,
+    *,
+    total: int | None,
+    jobs: int,
+    quiet: bool,
+    debug: bool,
+    lines: bool = True,
+    finish: Callable[[Any, Any, Any], Report] = lambda source, target, result: result,
 ) -> int:
-    """Run `work` on every job, name those that fail on stderr, and return how many did.
+    """Run `work` on every pair, name those that fail on stderr, and return how many did.
 
     An error that several share to the letter is said once, and once more with their number and some of their names.
 
     Args:
-        jobs: pairs of source and target, as `str` should show them. They are taken one by one with one thread.
-        total: number of jobs, if it is known.
-        lines: print a line about each that is done, unless `quiet`.
+        pairs: of source and target, as `str` should show them. They are taken one by one, a few ahead of the work.
+        work: gives a report, or what `finish` makes one of. More than one process send it, so it can be pickled.
+        total: number of pairs, if it is known.
+        jobs: processes, of one thread each; with 1 this one does it all.
+        lines: print a line about each that is done, and one about all, unless `quiet`.
+        finish: called in this process and in order with source, target and what `work` gave.
     """
     failed = 0
     said: dict[str, list[str]] = {}  # errors to the letter, and where else they came up
-    with TreeBar(total, quiet) as bar, closing(_outcomes(jobs, work, threads, bar)) as outcomes:
-        for (source, target), outcome in outcomes:
-            if isinstance(outcome, Exception):
-                if debug:
+    reports: list[Report] = []
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        workers = stack.enter_context(Workers(_prepared(work), jobs)) if jobs > 1 else None  # before the bar's thread
+        bar = stack.enter_context(TreeBar(total, quiet))
+        results = workers.run(pairs, bar.of_file) if workers else _one_by_one(pairs, _prepared(work), bar)
+        for (source, target), outcome in stack.enter_context(closing(results)):
+            bar.file_done()
+            try:
+                if isinstance(outcome, Exception):
                     raise outcome
+                reports.append(report := finish(source, target, outcome))
+            except Exception as error:
+                if debug:
+                    raise
                 failed += 1
-                if str(outcome) in said:
-                    said[str(outcome)].append(str(source))
+                if str(error) in said:
+                    said[str(error)].append(str(source))
                 else:
-                    said[str(outcome)] = []
-                    bar.write(error_line(_naming_the_file(outcome, source, target)))
-            elif lines and not quiet:
-                bar.write(file_line(source, target, outcome))
+                    said[str(error)] = []
+                    bar.write(error_line(_naming_the_file(error, source, target)))
+            else:
+                if lines and not quiet:
+                    bar.write(file_line(source, target, report))
         for text, others in said.items():
             if others:
                 some = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
                 bar.write(f"audiovq: error: the same of {len(others)} more ({some}): {' '.join(text.split())}")
+    if lines and not quiet and len(reports) > 1:
+        click.echo(f"{len(reports)} files: {reports[0].together(reports, time.perf_counter() - began)}", err=True)
     return failed
+
+
+def jobs_for(files: int | None, *, jobs: int | None, threads: int | None, device: str, one_core: bool) -> int:
+    """How many processes are to work on so many files (None: not known).
+
+    Short files keep no more than one core busy, and threads that wait for each other make them slower. So there is a
+    process for each core, unless there are too few files for that.
+
+    Args:
+        jobs, threads: as asked for.
+        device: cpu, or another one, which processes don't share well.
+        one_core: whether a file keeps but one core busy however long it is: an autoregressive decoder.
+
+    Raises UsageError for several jobs where there can't be any.
+    """
+    if (jobs or 1) > 1 and not CAN_FORK:
+        raise click.UsageError("--jobs beyond 1 needs Linux")
+    if (jobs or 1) > 1 and (threads or 1) > 1:
+        raise click.UsageError("each of several --jobs has one thread; leave --threads out")
+    most = files if files is not None else jobs or cores()
+    if jobs is not None or not CAN_FORK or device != "cpu" or threads is not None:
+        return max(1, min(jobs or 1, most))
+    return min(cores(), most) if one_core or most >= cores() else 1
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def exit_if_failed(failed: int, total: int, what: str = "files") -> None:
@@ -201,41 +251,24 @@ def exit_if_failed(failed: int, total: int, what: str = "files") -> None:
         raise click.exceptions.Exit(1)
 
 
-def _outcomes(
-    jobs: Iterable[Job], work: JobWork, threads: int, bar: TreeBar
-) -> Generator[tuple[Job, Report | Exception]]:
-    """What became of each job, in their order."""
-    stopping = threading.Event()
-
-    def one(job: Job) -> tuple[Job, Report | Exception]:
-        source, target = job
-        count = bar.of_file()
-
-        def progress(done: int, total: int) -> None:
-            if stopping.is_set():
-                raise InterruptedError(f"{source}: given up")
-            count(done, total)
-
+def _one_by_one(pairs: Iterable[Job], work: JobWork, bar: TreeBar) -> Generator[tuple[Job, Any]]:
+    for source, target in pairs:
         try:
-            if isinstance(target, Path):
-                refuse_input(source, target)
-                target.parent.mkdir(parents=True, exist_ok=True)
-            report = work(source, target, progress)
+            yield (source, target), work(source, target, bar.of_file())
         except Exception as error:
-            return job, error
-        finally:
-            bar.file_done()
-        return job, report
+            yield (source, target), error
 
-    if threads == 1:
-        yield from map(one, jobs)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            yield from pool.map(one, jobs)
-        finally:  # if an interrupt or an error ends it early, files at work stop at their next sign of progress
-            stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+
+def _prepared(work: JobWork) -> JobWork:
+    """`work`, in a folder that is there, and never on its own input."""
+
+    def one(source: Any, target: Any, progress: Progress) -> Any:
+        if isinstance(target, Path):
+            refuse_input(source, target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+        return work(source, target, progress)
+
+    return one
 
 
 def _naming_the_file(error: Exception, source: object, target: object) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from audiovq.cli.shared.batch import jobs_for
 from audiovq.data.files import check_target
 from audiovq.data.kaldi.streams import NO_PIPES
+from audiovq.errors import AudioVQError
 
 if TYPE_CHECKING:
     from audiovq.codec import Codec
@@ -56,13 +59,23 @@ def work_options(command: F) -> F:
         click.option(
             "--threads",
             type=THREADS,
-            help="CPU threads; torch's choice if not given. A folder is decoded by a WaveNet in so many files at once,"
-            " on all cores if not given.",
+            help="CPU threads; torch's choice if not given.",
         ),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     ):
         command = option(command)
     return command
+
+
+def jobs_option(command: F) -> F:
+    """--jobs."""
+    return click.option(
+        "--jobs",
+        "-j",
+        type=THREADS,
+        help="Processes, of one thread each, among which many files are shared; as many as there are cores if not given"
+        " (1 for few files, with --threads, and on a GPU).",
+    )(command)
 
 
 def skip_option(command: F) -> F:
@@ -141,15 +154,25 @@ def decode_options(command: F) -> F:
     return command
 
 
-def decoding_threads(threads: int | None, codec: Codec, decoder: str | None) -> int:
-    """Files of a folder to decode at once. A WaveNet on a CPU keeps one core busy, so every thread takes a file; other
-    decoders use all threads for one."""
-    if codec.device.type != "cpu" or not codec.is_autoregressive(decoder):
-        return 1
-    import torch
+def decoding_jobs(
+    files: int | None,
+    codec: Codec,
+    *,
+    jobs: int | None,
+    threads: int | None,
+    decoder: str | None,
+    precision: str | None,
+) -> int:
+    """Processes that are to decode so many files (None: not known).
 
-    torch.set_num_threads(1)
-    return threads or _cores()
+    What a WaveNet needs is made here, before they start: they share it.
+    """
+    with contextlib.suppress(AudioVQError):  # told of each file
+        codec.prepare(decoder, precision)
+    one_core = codec.is_autoregressive(decoder)
+    if one_core and threads is None:
+        set_threads(1)
+    return jobs_for(files, jobs=jobs, threads=threads, device=codec.device.type, one_core=one_core)
 
 
 def set_threads(threads: int | None) -> None:
@@ -158,8 +181,3 @@ def set_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

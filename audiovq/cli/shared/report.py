@@ -20,6 +20,10 @@ class Report(Protocol):
     @property
     def summary(self) -> str: ...
 
+    @staticmethod
+    def together(reports: Any, elapsed: float) -> str:
+        """The same of several files that took so many seconds together."""
+
 
 def error_line(error: Exception) -> str:
     """One line for the user; an error that is neither ours nor the system's is a bug, and is called one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ class ImageReport:
         """For a line about the file."""
         size = f"{self.width} x {self.height} pixels"
         return f"{size}, {self.num_bytes} bytes, {self.bits_per_pixel:.3f} bits/pixel, {self.elapsed:.2f} s"
+
+    @staticmethod
+    def together(reports: Sequence[ImageReport], elapsed: float) -> str:
+        """The same of several images, done in so many seconds."""
+        pixels, num_bytes = sum(r.height * r.width for r in reports), sum(r.num_bytes for r in reports)
+        return f"{pixels} pixels, {num_bytes} bytes, {8 * num_bytes / pixels:.3f} bits/pixel, {elapsed:.2f} s"
 
 
 def read_in_channels(path: str | Path, channels: int = 3) -> Pixels:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from audiovq.data.audio import read_audio, resample, resampling_range
+from audiovq.data.audio import read_audio
 from audiovq.data.corpus.base import MIN_SECONDS, Corpus
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.recording import Sound, is_seekable, sample_range, segment_problem, sound_of
+from audiovq.data.resampling import resample, resampling_range
 from audiovq.errors import BadAudioError, BadDataError
 
 

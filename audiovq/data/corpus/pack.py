@@ -28,13 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from audiovq.data.audio import mixdown_remark, resample, to_int16
+from audiovq.data.audio import mixdown_remark
 from audiovq.data.corpus.base import MIN_SECONDS, Corpus
 from audiovq.data.corpus.packed import VERSION, PackedCorpus, PackWriter, read_index, remove_notes
 from audiovq.data.corpus.trim import TRIM_MARGIN, trim_range
 from audiovq.data.files import naming_output, replace_folder
 from audiovq.data.kaldi.datadir import DataDir
 from audiovq.data.kaldi.utterance import Utterance
+from audiovq.data.pcm import to_int16
+from audiovq.data.resampling import resample
 from audiovq.errors import BadDataError, OutputError
 
 Prepared = tuple[NDArray[np.int16] | str, str | None]  # samples, or why they are dropped; what is odd about them

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.data.audio import from_int16
 from audiovq.data.corpus.base import Corpus
 from audiovq.data.files import atomic_output
+from audiovq.data.pcm import from_int16
 from audiovq.errors import BadDataError
 
 FORMAT, VERSION = "audiovq-pack", 1

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audiovq.data.audio import resample
 from audiovq.data.kaldi.recording import read_recording
 from audiovq.data.kaldi.streams import is_pipe
+from audiovq.data.resampling import resample
 from audiovq.data.tables import BLANKS
 from audiovq.errors import BadAudioError
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiovq.audio import AudioVQVAE
-from audiovq.data.audio import resample
+from audiovq.data.resampling import resample
 from audiovq.metrics.speech import pesq_and_stoi
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]

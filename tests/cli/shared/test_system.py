@@ -31,11 +31,12 @@ def shell(command: str, folder: Path, **names: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_leaves_nothing_behind(tmp_path, model, speech, number):
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_signal_leaves_nothing_behind(tmp_path, model, speech, number, jobs):
     (tmp_path / "s").mkdir()
     for name in "ab":
-        write_audio(tmp_path / "s" / f"{name}.wav", np.tile(speech, 400), 16000)
-    command = [*AUDIOVQ, "encode", "-q", str(tmp_path / "s"), str(tmp_path / "d"), "--model", model]
+        write_audio(tmp_path / "s" / f"{name}.wav", np.tile(speech, 1000), 16000)
+    command = [*AUDIOVQ, "encode", "-q", str(tmp_path / "s"), str(tmp_path / "d"), "--model", model, "--jobs", jobs]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(1200):
             time.sleep(0.05)
@@ -46,6 +47,15 @@ def test_a_signal_leaves_nothing_behind(tmp_path, model, speech, number):
     assert process.returncode == 128 + number, said
     assert len(said.splitlines()) == 1, said
     assert list((tmp_path / "d").glob(".*")) == []
+    left = [place for place in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in _bytes(place)]
+    assert left == []
+
+
+def _bytes(place: Path) -> bytes:
+    try:
+        return place.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 def test_signals_that_somebody_ignores_stay_ignored(tmp_path, model, wav):
@@ -116,7 +126,7 @@ def test_an_input_is_not_overwritten_even_with_force(run, model, wav, tmp_path):
 
 def test_decode_sees_an_impossible_target_before_its_work(run, model, wav, tmp_path, monkeypatch):
     run("encode", wav, tmp_path / "a.codes", "--model", model)
-    monkeypatch.setattr("audiovq.codec.Codec.decode", lambda *a, **k: pytest.fail("decoded"))
+    monkeypatch.setattr("audiovq.codec.Codec.decode_pieces", lambda *a, **k: pytest.fail("decoded"))
     for target in ("no/such/x.wav", "x" * 300 + ".wav", "in.wav"):
         assert run("decode", tmp_path / "a.codes", tmp_path / target, "--model", model).exit_code == 1
     assert run("decode", tmp_path / "a.codes", "/proc/x.wav", "--model", model).exit_code == 1

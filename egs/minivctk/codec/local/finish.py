@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""From a trained decoder with a source to the model that is released: how far it sharpens, and levels made right.
+"""From a trained decoder with a source to the model that is released: sharpening, evenness of its noise, levels.
 
     local/finish.py MODEL DATA OUT --mean-with OTHER --share 0.25 --sharpening 0.15 --tolerance-db 1.0 --tilt-db 2
 
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--mean-with", metavar="OTHER", help="the same model at another time of its training")
     parser.add_argument("--share", type=float, default=0.5, help="of OTHER's weights in the mean with MODEL's")
     parser.add_argument("--sharpening", type=float, required=True, help="0 for none")
+    parser.add_argument("--evenness", type=float, default=0.0, help="of the noise's magnitudes, 0 to 1")
     parser.add_argument("--tolerance-db", type=float, required=True, help="what a level may lack")
     parser.add_argument(
         "--tilt-db", type=float, default=0.0, help="at one level: 0-1 kHz louder by half of it, the rest softer"
@@ -51,7 +52,7 @@ def main() -> None:
         with torch.no_grad():
             for weight_name, weight in decoder.named_parameters():
                 weight.lerp_(other[weight_name], options.share)
-    decoder.sharpening = options.sharpening
+    decoder.sharpening, decoder.evenness = options.sharpening, options.evenness
     decoder.balance.zero_()
     corpus = open_corpus(options.data, model.sample_rate)
     step = max(1, len(corpus) // options.most)
@@ -65,7 +66,8 @@ def main() -> None:
             decoder.balance[levels - 1] = lack - lack.clamp(-tolerance, tolerance)
         print(f"{levels} levels: lacked {lack.mean() / NATS_PER_DB:.2f} dB in the mean of bins")
     name = model.decoder_names[0]
-    part = model.config.decoders[name].model_copy(update={"sharpening": options.sharpening})
+    finish = {"sharpening": options.sharpening, "evenness": options.evenness}
+    part = model.config.decoders[name].model_copy(update=finish)
     model.config = model.config.model_copy(update={"decoders": {**model.config.decoders, name: part}})
     model.save_pretrained(options.out)
 
