@@ -268,8 +268,8 @@ class Codec:
             normalize: bring the loudness to -23 LUFS before coding; `decode` undoes it. The gain looks at the whole
                 sound, so without it (the default) codes depend on no later sound than the model's lookahead.
             speaker: name of the model's speaker who is heard, the default voice of `decode`.
-            coding: how files hold the codes: packed, or by an entropy coder of the model, tables (if it has them, the default) or
-                learned, which makes the smallest files.
+            coding: how files hold the codes: packed, or by an entropy coder of the model: tables, the default where
+                there are some, or learned, which makes the smallest files.
             packet_seconds: of a file's packets, at most 5: what damage costs, and what a stream waits for.
             name: what messages call the sound.
             progress: called with the frames done and their total after every block.

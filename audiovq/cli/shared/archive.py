@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from audiovq.codec import EncodedAudio, FileReport
 
 Samples = tuple[Any, int]  # float32 [C, T], Hz
-WriteCodes = Callable[[BinaryIO, "EncodedAudio"], int]
+WriteCodes = Callable[[IO[bytes], "EncodedAudio"], int]
 Encode = Callable[[str, Samples, Progress], "EncodedAudio"]  # utterance, sound, progress
 Decode = Callable[[str, "EncodedAudio", Path, Progress], "FileReport"]  # utterance, codes, target, progress
 
