@@ -90,7 +90,9 @@ def resolve_model(name_or_path: str | Path, *, revision: str | None = None) -> P
     from huggingface_hub import snapshot_download  # slow to import, and only wanted here
 
     try:
-        return Path(snapshot_download(str(name_or_path), revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
+        return Path(
+            snapshot_download(str(name_or_path), revision=revision, allow_patterns=[CONFIG, WEIGHTS, "coder.*"])
+        )
     except Exception as error:  # the hub raises many types, of several libraries
         reason = str(error).strip().splitlines()[0]
         raise BadModelError(

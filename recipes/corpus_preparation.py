@@ -93,7 +93,7 @@ def measure(
     cut = 0.0
     for utterance in tqdm(utterances, desc="audio", unit="utt", disable=None):
         try:
-            sound = check_recording(utterance.recording)
+            sound, _ = check_recording(utterance.recording)
             measured = utterance if trim_db is None else _trimmed(utterance, trim_db)
             total = sound.num_samples / sound.rate
             seconds[utterance.id] = (measured.end or total) - measured.start

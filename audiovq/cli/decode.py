@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from audiovq.errors import AudioVQError
 if TYPE_CHECKING:
     from audiovq.bitstream import AudioHeader
     from audiovq.codec import Codec, EncodedAudio, FileReport, FrameSource
+    from audiovq.codec.code_streams import SoundStream
 
 
 @click.command()
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 @click.option("--utt2spk", type=click.Path(path_type=Path), help="The voice of each utterance of an archive, instead.")
 @click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Begin at this second.")
 @click.option("--duration", type=click.FloatRange(min=0), help="Decode so many seconds; to the end if not given.")
-@click.option("--conceal", is_flag=True, help="Silence instead of an error where a packet is damaged.")
+@click.option("--conceal", is_flag=True, help="Bridge damaged packets by the sound before, instead of an error.")
+@click.option("--raw", is_flag=True, help="Write bare 16-bit samples (S16_LE).")
 @skip_option
 @jobs_option
 @work_options
@@ -48,6 +51,7 @@ def decode(
     model: str | None,
     utt2spk: Path | None,
     conceal: bool,
+    raw: bool,
     device: str,
     threads: int | None,
     jobs: int | None,
@@ -59,7 +63,7 @@ def decode(
     """Decode codes IN to audio OUT (.wav, .flac or .ogg), with the rate and number of samples that went in.
 
     IN is a .codes file, a directory (its tree is mirrored into the directory OUT, as .wav), or - for standard input.
-    OUT may be - for standard output, as wav.
+    OUT may be - for standard output, as wav. From a pipe to a pipe, sound is written as its codes arrive.
 
     As in Kaldi, IN may be scp:codes.scp, ark:codes.ark or ark:-; OUT is a directory then, which gets a file for each
     utterance and a wav.scp.
@@ -71,9 +75,11 @@ def decode(
         raise click.UsageError("read from ark:FILE or from scp:FILE, not from both")
     if entries is None and utt2spk is not None:
         raise click.UsageError("--utt2spk needs ids, which a .codes file has not; read from scp:FILE or ark:FILE")
+    if raw and (entries is not None or os.path.isdir(source)):
+        raise click.UsageError("--raw is for one file or standard input")
     show_notices(not quiet)
     set_threads(threads)
-    work = _Decoding(model, device, threads, jobs, conceal, force, decoding)
+    work = _Decoding(model, device, threads, jobs, conceal, raw, force, decoding)
     shown: dict[str, Any] = {"quiet": quiet, "debug": ctx.find_root().params["debug"], "skip_existing": skip_existing}
     if entries is None:
         process(source, target, work.file, suffixes=(".codes",), new_suffix=".wav", jobs=work.jobs_of_files, **shown)
@@ -93,7 +99,7 @@ class _Decoding:
 
     Args:
         model: its name, for all that is decoded; None: the files of a tree may come from several models.
-        device, threads, jobs, conceal, force: as the options.
+        device, threads, jobs, conceal, raw, force: as the options.
         decoding: options of `Codec.decode`.
     """
 
@@ -104,6 +110,7 @@ class _Decoding:
         threads: int | None,
         jobs: int | None,
         conceal: bool,
+        raw: bool,
         force: bool,
         decoding: dict[str, Any],
     ) -> None:
@@ -111,7 +118,7 @@ class _Decoding:
 
         self.chosen = None if model is None else Codec.from_pretrained(model, device)
         self._device, self._threads, self._jobs = device, threads, jobs
-        self._conceal, self._force = conceal, force
+        self._conceal, self._raw, self._force = conceal, raw, force
         self._decoding = decoding
         self._codecs: dict[str, Codec] = {}
 
@@ -119,8 +126,17 @@ class _Decoding:
         """A `.codes` file to audio."""
         from audiovq.codec import FrameSource
 
+        whole = not self._decoding["start"] and self._decoding["duration"] is None
+        if whole and not isinstance(source, Path) and not isinstance(target, Path) and not source.seekable():
+            from audiovq.codec.live import decode_live
+
+            return decode_live(self._start, source, target, raw=self._raw, conceal=self._conceal)
         with FrameSource(source, conceal=self._conceal) as frames:
             return self._decode(frames, target, progress, self._decoding)
+
+    def _start(self, header: AudioHeader) -> SoundStream:
+        options = {name: value for name, value in self._decoding.items() if name not in ("start", "duration")}
+        return self._codec_for(header).sound_stream(header, **options)
 
     def recording(self, encoded: EncodedAudio, target: Path, progress: Progress, voice: str | None) -> FileReport:
         """A recording of an archive to audio, in a voice of its own if there is one."""
@@ -154,7 +170,7 @@ class _Decoding:
 
         codec = self._codec_for(frames.header)
         in_frames = in_samples(progress, codec.hop_length)
-        return decode_file(codec, frames, target, force=self._force, progress=in_frames, **options)
+        return decode_file(codec, frames, target, raw=self._raw, force=self._force, progress=in_frames, **options)
 
     def _codec_for(self, header: AudioHeader) -> Codec:
         from audiovq.codec import Codec

@@ -19,6 +19,8 @@ from audiovq.audio import AudioVQVAE
 from audiovq.audio.wavenet_decoder import LOOKAHEAD
 from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.audio.wavenet_sampler.state import SamplerState
+from audiovq.codec.code_streams import Codes
+from audiovq.codec.conceal import Gains, fade, read_concealed
 from audiovq.codec.loading import released
 from audiovq.codec.part import Part
 from audiovq.codec.sound import Waveform
@@ -59,10 +61,11 @@ def sample_blocks(
     for begin in range(0, longest, BLOCK_FRAMES):
         count = min(BLOCK_FRAMES, longest - begin)
         going = [part for part in going if part.end > begin * hop]
-        codes = [_block(part.frames, begin, -(-part.end // hop)) for part in going]
+        codes, gains = zip(*(_block(part.frames, begin, -(-part.end // hop)) for part in going), strict=True)
         speakers = [part.speaker for part, rows in zip(going, codes, strict=True) for _ in rows]
         state = state.first(len(speakers))
         sound = _draw(model, sampler, np.concatenate(codes), speakers, streams[: len(speakers)], state, count)
+        fade(sound, np.concatenate(gains), hop)
         pieces = [np.zeros((part.frames.header.channels, 0), np.float32) for part in parts]
         for i, piece in zip(order, _pieces(sound, begin * hop, going), strict=False):  # those that are done follow
             pieces[i] = piece
@@ -130,10 +133,8 @@ def _draw(
         rows = zip(codes, speakers, strict=True)
         condition = torch.cat([_condition(model, sampler, row, speaker) for row, speaker in rows])
         uniforms = torch.from_numpy(np.stack([stream.random(count * hop) for stream in streams]))
-        drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0].squeeze(1).cpu().numpy()
-    lost = (codes[:, :, LOOKAHEAD : LOOKAHEAD + count] < 0).all(axis=1)  # [B, count]
-    drawn[lost.repeat(hop, axis=1)] = 0.0  # silence, as from any decoder
-    return drawn
+        drawn = sampler.sample(condition[:, :count], uniforms.to(condition.device), state)[0]
+        return drawn.squeeze(1).cpu().numpy()
 
 
 def _pieces(sound: Waveform, begin: int, parts: Sequence[Part]) -> Iterator[Waveform]:
@@ -145,16 +146,19 @@ def _pieces(sound: Waveform, begin: int, parts: Sequence[Part]) -> Iterator[Wave
         row = rows.stop
 
 
-def _block(frames: FrameSource, begin: int, total: int) -> NDArray[np.int64]:
+def _block(frames: FrameSource, begin: int, total: int) -> tuple[Codes, Gains]:
     """Codes of a block and of `LOOKAHEAD` frames at either end, `[C, Q, F]`; -1 where there are none, or none count.
 
-    What follows frame `total` counts only as far as the sound before it depends on it.
+    And gains `[C, BLOCK_FRAMES, 2]` of the block alone. What follows frame `total` counts only as far as the sound
+    before it depends on it.
     """
     first, last = begin - LOOKAHEAD, begin + BLOCK_FRAMES + LOOKAHEAD
     start = max(first, 0)
-    codes = frames.read(start, min(last, total + LOOKAHEAD))
-    after = last - start - codes.shape[2]
-    return np.pad(codes, ((0, 0), (0, 0), (start - first, after)), constant_values=-1)
+    codes, gains = read_concealed(frames, start, min(last, total + LOOKAHEAD))
+    edges = start - first, last - start - codes.shape[2]
+    codes = np.pad(codes, ((0, 0), (0, 0), edges), constant_values=-1)
+    gains = np.pad(gains, ((0, 0), edges, (0, 0)), constant_values=1)
+    return codes, gains[:, LOOKAHEAD:-LOOKAHEAD]
 
 
 def _condition(model: AudioVQVAE, sampler: WaveNetSampler, codes: NDArray[np.int64], speaker: int | None) -> Tensor:

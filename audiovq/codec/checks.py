@@ -95,7 +95,8 @@ def levels_for(model: AudioVQVAE, bitrates: list[float], bitrate: float | None, 
 def check_header(model: AudioVQVAE, header: AudioHeader, source: str) -> None:
     """BadCodesError for a rate that no recording has, ModelMismatchError for codes of another shape."""
     if header.sample_rate > MAX_RATE:
-        raise BadCodesError(f"{source}: sample rate {header.sample_rate} Hz is above {MAX_RATE} Hz; it is no real file")
+        what = f"its sample rate of {header.sample_rate} Hz is above {MAX_RATE} Hz, which no recording has"
+        raise BadCodesError(f"{source}: {what}; its header is damaged or made up, fetch or encode it again")
     shape = (header.model_sample_rate, header.hop_length, list(header.codebook_sizes))
     own = (model.sample_rate, model.hop_length, list(model.codebook_sizes[: header.num_quantizers]))
     if shape != own:

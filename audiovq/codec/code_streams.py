@@ -32,7 +32,7 @@ class SoundStream(Protocol):
         """Samples by which the sound may lag behind whole codes."""
 
     def push(self, codes: Codes) -> Waveform:
-        """The next codes `[C, Q, F]`, any F; -1 is a lost code, which becomes silence.
+        """The next codes `[C, Q, F]`, any F; -1 is a lost code.
 
         Returns the samples that no later code can change, `[C, n]`.
         """
@@ -119,8 +119,6 @@ class FeedForwardStream:
         self._speaker = None if speaker is None else torch.tensor([speaker], device=self.device)
         self._groups, self._step = _groups(channels, most_frames)
         self._states: list[Any] = []
-        self._lost = np.zeros((channels, 0), bool)  # of the frames from the one on in which the next sample lies
-        self._done = 0  # samples of the first of them that were given
 
     @as_released
     def push(self, codes: Codes) -> Waveform:
@@ -129,8 +127,8 @@ class FeedForwardStream:
     @as_released
     def flush(self) -> Waveform:
         if not self._states:  # not one frame was pushed
-            return np.zeros((len(self._lost), 0), np.float32)
-        return self._run(np.zeros((len(self._lost), self._levels, 0), np.int64), last=True)
+            return np.zeros((self._groups[-1].stop, 0), np.float32)
+        return self._run(np.zeros((self._groups[-1].stop, self._levels, 0), np.int64), last=True)
 
     def _run(self, codes: Codes, *, last: bool = False) -> Waveform:
         if not self._states:
@@ -144,7 +142,7 @@ class FeedForwardStream:
                 vector = self._model.speaker_vector(self._speaker.expand(len(part)))
             sound, self._states[i] = self._decoder.stream(z_q, self._states[i], vector, last=last)
             found.append(sound.squeeze(1).float().cpu().numpy())
-        return self._silenced(np.concatenate(found), codes)
+        return np.concatenate(found)
 
     def _start(self, levels: int) -> None:
         """Only codes tell how many levels there are, and the state depends on it."""
@@ -152,16 +150,6 @@ class FeedForwardStream:
         for group in self._groups:
             place = replace(self._place, channels=range(group.start, group.stop), num_levels=levels)
             self._states.append(self._decoder.initial_state(group.stop - group.start, place))
-
-    def _silenced(self, sound: Waveform, codes: Codes) -> Waveform:
-        """With silence in frames whose codes are lost."""
-        hop = self._model.hop_length
-        lost = np.concatenate([self._lost, (codes < 0).all(axis=1)], axis=1)  # [C, F]
-        if lost.any():
-            sound[lost.repeat(hop, axis=1)[:, self._done : self._done + sound.shape[1]]] = 0.0
-        frames, self._done = divmod(self._done + sound.shape[1], hop)
-        self._lost = lost[:, frames:].copy()
-        return sound
 
 
 def codes_of(

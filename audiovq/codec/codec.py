@@ -34,6 +34,7 @@ from audiovq.codec.checks import (
     voice_of,
 )
 from audiovq.codec.code_streams import CodesStream, FeedForwardStream, Progress, SoundStream, codes_of
+from audiovq.codec.conceal import ConcealedStream, Concealer
 from audiovq.codec.loading import (
     as_released,
     check_fingerprint,
@@ -321,7 +322,7 @@ class Codec:
                 faster and draw from very nearly the same distribution.
             pitch_shift: semitones, for a decoder with a source.
             allow_mismatch: decode although the file names another model, if at least the shape of its codes fits.
-            conceal: a damaged packet becomes silence, with a warning, instead of an error.
+            conceal: damaged packets are bridged (`audiovq.codec.conceal`), with a warning, instead of an error.
             progress: as in `encode`.
 
         Returns:
@@ -371,6 +372,7 @@ class Codec:
             return self._sound_stream(frames.header.channels, part.speaker, place, decoder, precision)
 
         context, _ = self.model.decoder_context(decoder) or (0, 0)
+        context += Concealer(frames.header.channels, self.frame_rate).memory
         blocks: dict[str, Any] = {"block_frames": self._block_frames, "progress": progress}
         return _sound(part, lambda: part.finished(part.decoded(stream_at, context_frames=context, **blocks)))
 
@@ -421,7 +423,8 @@ class Codec:
         bitrate: float | None = None,
         num_quantizers: int | None = None,
         speaker: str | None = None,
-        packet_seconds: float = PACKET_SECONDS,
+        packet_seconds: float | None = PACKET_SECONDS,
+        num_samples: int | None = None,
     ) -> EncoderStream:
         """Sound to the bytes of a `.codes` stream, as it is heard: push samples, and flush at the end.
 
@@ -430,7 +433,9 @@ class Codec:
 
         Args:
             channels: 1 to 255.
-            packet_seconds: length of a packet; the shorter, the less a sample waits, and the more bytes there are.
+            packet_seconds: length of a packet; the shorter, the less a sample waits, and the more bytes there are. None
+                for that of files.
+            num_samples: per channel, where it is known before; the header then says it.
 
         Raises:
             ConfigError: a length that no packet has.
@@ -438,7 +443,7 @@ class Codec:
         levels = self.check(bitrate=bitrate, num_quantizers=num_quantizers, speaker=speaker)
         rate = checked_rate(sample_rate)
         options: dict[str, Any] = {"channels": channels, "speaker": speaker, "packet_seconds": packet_seconds}
-        header = self.header(None, levels, sample_rate=rate, **options)
+        header = self.header(num_samples, levels, sample_rate=rate, **options)
         codes = CodesStream(self.model, channels, levels, most_frames=self._block_frames)
         return EncoderStream(header, codes)
 
@@ -460,14 +465,27 @@ class Codec:
         """
         self._sampler(decoder, precision)
         check_pitch_shift(self.model, decoder, pitch_shift)
+        options: dict[str, Any] = {"decoder": decoder, "speaker": speaker, "seed": seed, "precision": precision}
+        options |= {"pitch_shift": pitch_shift, "allow_mismatch": allow_mismatch}
+        return DecoderStream(partial(self.sound_stream, **options), conceal=conceal)
 
-        def start(header: AudioHeader) -> SoundStream:
-            self._check_header(header, "<stream>", allow_mismatch)
-            place = Place(seed=seed, pitch_shift=pitch_shift)
-            voice = voice_of(self.model, header, speaker)
-            return self._sound_stream(header.channels, voice, place, decoder, precision)
-
-        return DecoderStream(start, conceal=conceal)
+    @as_released
+    def sound_stream(
+        self,
+        header: AudioHeader,
+        *,
+        decoder: str | None = None,
+        speaker: str | None = None,
+        seed: int = 0,
+        precision: str | None = None,
+        pitch_shift: float = 0.0,
+        allow_mismatch: bool = False,
+    ) -> SoundStream:
+        """Codes of a recording with this header to sound at the model's rate; options and errors as of `decode`."""
+        self._check_header(header, "<stream>", allow_mismatch)
+        check_pitch_shift(self.model, decoder, pitch_shift)
+        place = Place(seed=seed, pitch_shift=pitch_shift)
+        return self._sound_stream(header.channels, voice_of(self.model, header, speaker), place, decoder, precision)
 
     # Bytes.
 
@@ -488,11 +506,14 @@ class Codec:
     ) -> SoundStream:
         """Codes -> sound at the model's rate, from the frame that `place` names on; a WaveNet begins at the first."""
         module, sampler = self.model.decoder(decoder), self._sampler(decoder, precision)
+        stream: SoundStream
         if sampler is not None:
-            return SamplingStream(self.model, sampler, channels, speaker=speaker, seed=place.seed)
-        assert isinstance(module, FeedForwardDecoder)
-        how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
-        return FeedForwardStream(self.model, module, channels, **how)
+            stream = SamplingStream(self.model, sampler, channels, speaker=speaker, seed=place.seed)
+        else:
+            assert isinstance(module, FeedForwardDecoder)
+            how: dict[str, Any] = {"speaker": speaker, "place": place, "most_frames": self._block_frames}
+            stream = FeedForwardStream(self.model, module, channels, **how)
+        return ConcealedStream(stream, channels, self.hop_length, self.frame_rate)
 
     def _check_header(self, header: AudioHeader, source: str, allow_mismatch: bool) -> None:
         check_header(self.model, header, source)

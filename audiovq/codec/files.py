@@ -77,23 +77,26 @@ def decode_file(
     *,
     force: bool = False,
     conceal: bool = False,
+    raw: bool = False,
     **options: Any,
 ) -> FileReport:
-    """Codes to audio: by the suffix of a path (.wav, .flac, .ogg), wav to a file object.
+    """Codes to audio: by the suffix of a path (.wav, .flac, .ogg), wav to a file object; bare 16-bit samples if `raw`.
 
     `options` and errors as of `Codec.decode`; OutputError if `target` exists and `force` is false.
     """
     began = time.perf_counter()
     place = source.name if isinstance(source, FrameSource) else source
     if isinstance(target, str | Path):
-        _check_suffix(Path(target))  # before the work, not after it
+        if not raw:
+            _check_suffix(Path(target))  # before the work, not after it
         check_target(target, force=force, source=place)
     frames = source if isinstance(source, FrameSource) else FrameSource(source, conceal=conceal)
-    check_writable(target, frames.header.channels, frames.num_samples, frames.header.sample_rate)
+    if not raw:
+        check_writable(target, frames.header.channels, frames.num_samples, frames.header.sample_rate)
     with frames:
         sound = codec.decode_pieces(frames, **options)
         shape = sound.channels, sound.rate, sound.num_samples
-        with open_writer(target, *shape, force=force, source=place) as writer:
+        with open_writer(target, *shape, raw=raw, force=force, source=place) as writer:
             for piece in sound.pieces():
                 writer.write(piece)
     return FileReport(sound.num_samples / sound.rate, writer.num_bytes, time.perf_counter() - began)

@@ -87,7 +87,7 @@ class FrameSource:
         self._reader.close()
         if kind is None and (lost := self._reader.damaged):
             where = ", ".join(packet.place for packet in lost)
-            warnings.warn(f"{self.name}: damaged at {where}; silence stands there instead", stacklevel=2)
+            warnings.warn(f"{self.name}: damaged at {where}; the sound before goes on there, and fades", stacklevel=2)
 
 
 def _copied(pipe: BinaryIO, name: str) -> BinaryIO:

@@ -7,15 +7,16 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from audiovq.data.audio_reader import SAMPLE_BYTES, name_of
-from audiovq.data.files import atomic_output, write_all
+from audiovq.data.files import atomic_output, open_output, write_all
 from audiovq.data.pcm import to_int16
 from audiovq.errors import BadAudioError, OutputError
 
@@ -89,20 +90,22 @@ def open_writer(
     target: str | Path | BinaryIO,
     channels: int,
     rate: int,
-    num_samples: int,
+    num_samples: int | None,
     *,
     subtype: str | None = None,
+    raw: bool = False,
     force: bool = False,
     source: object = None,
 ) -> Iterator[AudioWriter]:
     """A writer of a recording of `num_samples` per channel at `rate` Hz, which appears when the block ends.
 
     A path gets what its suffix says (.wav, .flac or .ogg), atomically; a file object, which need not be seekable, gets
-    wav with 16-bit samples as they come. Samples beyond full scale are clipped, and counted in one warning at the end,
-    unless the format holds floats.
+    wav with 16-bit samples, block after block as they come, whose number may be None for not known yet. Samples beyond
+    full scale are clipped, and counted in one warning at the end, unless the format holds floats.
 
     Args:
         subtype: soundfile's name of the sample format of a path; by default 16-bit PCM (ogg: Vorbis).
+        raw: bare 16-bit samples (S16_LE), without a header.
         force: overwrite a path; source: what is read meanwhile, which is never overwritten.
 
     Raises:
@@ -110,18 +113,21 @@ def open_writer(
         BadAudioError: a suffix, sample format, rate or number of channels that can't be written.
     """
     name = name_of(target)
-    container, subtype = check_writable(target, channels, num_samples, rate, subtype=subtype)
-    if not isinstance(target, (str, Path)):
-        head = wav_header(channels, rate, num_samples)
-        write_all(target, head)
-        writer = AudioWriter(
-            lambda samples: write_all(target, samples.astype("<i2").tobytes()), name, channels, subtype
-        )
-        yield writer
-        if writer.num_samples != num_samples:
-            raise ValueError(f"{writer.num_samples} samples were written, not {num_samples}")
-        writer.num_bytes = len(head) + 2 * channels * num_samples
+    if raw or not isinstance(target, (str, Path)):
+        if not raw:
+            check_writable(target, channels, num_samples or 0, rate, subtype=subtype)
+        with open_output(target, force=force, source=source) as file:
+            head = b"" if raw else wav_header(channels, rate, num_samples)
+            writer = AudioWriter(partial(_write_int16, file), name, channels, "PCM_16")
+            _write_now(file, head)
+            yield writer
+            if num_samples is not None and writer.num_samples != num_samples:
+                raise ValueError(f"{writer.num_samples} samples were written, not {num_samples}")
+            writer.num_bytes = len(head) + 2 * channels * writer.num_samples
     else:
+        if num_samples is None:
+            raise ValueError("num_samples: a path needs it; only a pipe may be told later")
+        container, subtype = check_writable(target, channels, num_samples, rate, subtype=subtype)
         with (
             _as_output_error(name),
             atomic_output(target, force=force, source=source) as temporary,  # says so if the disk is full
@@ -163,12 +169,28 @@ def check_writable(
     return container, subtype
 
 
-def wav_header(channels: int, rate: int, num_samples: int) -> bytes:
-    """What stands before the samples of a wav file of 16 bits; with sizes of 64 bits (RF64) where it must."""
+def _write_int16(file: IO[bytes], samples: NDArray[np.int16]) -> None:
+    _write_now(file, samples.astype("<i2").tobytes())
+
+
+def _write_now(file: IO[bytes], data: bytes) -> None:
+    """Without waiting for more: whoever is at the other end of a pipe may want to hear it."""
+    write_all(file, data)
+    file.flush()
+
+
+def wav_header(channels: int, rate: int, num_samples: int | None) -> bytes:
+    """What stands before the samples of a wav file of 16 bits; with sizes of 64 bits (RF64) where it must.
+
+    Of a length that is not known yet it states sizes of 2^32 - 1, as ffmpeg does.
+    """
     frame = 2 * channels
-    size = frame * num_samples
+    size = frame * (num_samples or 0)
     byte_rate = min(rate * frame, 2**32 - 1)
     form = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, channels, rate, byte_rate, frame, 16)
+    if num_samples is None:
+        most = struct.pack("<I", 2**32 - 1)
+        return b"RIFF" + most + form + b"data" + most
     if size <= _WAV_BYTES:
         return b"RIFF" + struct.pack("<I", 36 + size) + form + b"data" + struct.pack("<I", size)
     unknown = struct.pack("<I", 2**32 - 1)

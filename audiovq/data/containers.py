@@ -17,6 +17,11 @@ _MOST_HEADER = 1 << 20  # bytes before the sound that are held in memory
 _JUNK = 1024  # bytes after the last chunk that are of no account
 
 
+def is_unknown(size: int) -> bool:
+    """Whether a size of 32 bits is what a program states that can't know it."""
+    return any(size in sizes for sizes in _UNKNOWN)
+
+
 @dataclass(frozen=True)
 class Extent:
     """The sound of a file in bytes.

@@ -11,6 +11,7 @@ import torch
 from audiovq.audio.wavenet_sampler import WaveNetSampler
 from audiovq.codec import Codec, EncodedAudio, FrameSource
 from audiovq.codec.autoregressive import BLOCK_FRAMES
+from audiovq.codec.conceal import Concealer
 from audiovq.errors import ConfigError
 
 from .conftest import FAST, SAMPLING, make_codec, sound
@@ -98,7 +99,7 @@ def test_no_more_codes_are_read_at_once_than_a_block_needs(codec, encoded, monke
     )
     codec.decode(encoded)
     assert len(asked) == 3
-    assert max(asked) <= BLOCK_FRAMES + 4
+    assert max(asked) <= BLOCK_FRAMES + 4 + Concealer(1, RATE / HOP).memory
 
 
 def test_a_part_reads_no_packet_after_it(codec):
@@ -108,14 +109,19 @@ def test_a_part_reads_no_packet_after_it(codec):
     assert part.shape == (1, 800)
 
 
-def test_lost_codes_become_silence_and_the_rest_goes_on(codec, encoded):
-    codes = encoded.codes[:1].copy()
-    codes[:, :, 60:70] = -1  # over the edge of a block
-    header = codec.encode(sound(0.15, RATE), RATE).header
-    whole, part = (codec.decode(EncodedAudio(header, c)) for c in (encoded.codes[:1], codes))
-    assert not part[:, 60 * HOP : 70 * HOP].any()
-    np.testing.assert_array_equal(part[:, : 58 * HOP], whole[:, : 58 * HOP])
-    assert part[:, 70 * HOP :].any()
+def test_lost_codes_are_bridged_by_the_last_ones_and_fade_out(codec):
+    gap = slice(60, 500)  # over edges of blocks, and longer than what goes on
+    received = codec.encode(sound(0.6, RATE), RATE)
+    codes, held = received.codes.copy(), received.codes.copy()
+    codes[:, :, gap] = -1
+    held[:, :, 60 : 60 + 80] = held[:, :, 59:60]  # the last frame for 80 ms, then no codes
+    held[:, :, 140:500] = -1
+    header = received.header
+    whole, part, repeated = (codec.decode(EncodedAudio(header, c))[0] for c in (received.codes, codes, held))
+    np.testing.assert_array_equal(part[: 58 * HOP], whole[: 58 * HOP])
+    np.testing.assert_array_equal(part[: 140 * HOP], repeated[: 140 * HOP])
+    assert not part[(60 + 300) * HOP : 500 * HOP].any()
+    assert part[501 * HOP :].any()
 
 
 def test_progress_counts_the_blocks_up_to_the_end(codec, encoded):

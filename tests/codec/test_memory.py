@@ -134,6 +134,13 @@ def test_nothing_is_allocated_on_the_word_of_a_header(codec, tmp_path, changes, 
     assert peak_mb(decode) < 20
 
 
+def test_a_rate_that_no_recording_has_is_called_so(codec):
+    with pytest.raises(BadCodesError, match=r"rate of 768001 Hz is above 768000 Hz.* damaged or made up.* again"):
+        codec.decode(forged(codec, sample_rate=768_001))
+    encoded = codec.encode(np.zeros((1, 768_000), np.float32), 768_000)
+    assert codec.decode(encoded).shape == (1, 768_000)
+
+
 @pytest.mark.parametrize("time", [1e9, 1e300, 1e308, float("inf")])
 def test_times_beyond_range_are_the_end(codec, time):
     encoded = codec.encode(sound(1.0), RATE)

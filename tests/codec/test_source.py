@@ -66,7 +66,6 @@ def test_what_follows_a_lost_packet_is_the_sound_of_the_whole_after_the_stated_c
     data[-770] ^= 8  # packets are of about 155 bytes: in the third second
     with pytest.warns(UserWarning, match=r"damaged at 2\.00 to 3\.00 s"):
         part, _ = codec.decompress(bytes(data), conceal=True)
-    assert not part[:, 2 * RATE : 3 * RATE].any()
     left, right = (frames * 320 for frames in codec.model.decoder_context("fast"))
     for keep in (slice(0, 2 * RATE - right), slice(3 * RATE + left, None)):
         assert whole[:, keep].size

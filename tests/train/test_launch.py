@@ -40,10 +40,14 @@ torch.set_num_threads(1)
 seen = []
 
 class Note(pl.Callback):
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if os.environ.get("POISON") == f"{trainer.global_rank} {trainer.global_step}":
+            batch["waveform"][0, 0, 5] = torch.nan
+
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         rows = [hashlib.sha256(row.numpy().tobytes()).hexdigest() for row in batch["waveform"]]
         state = b"".join(v.contiguous().numpy().tobytes() for k, v in sorted(module.model.state_dict().items()))
-        seen.append({"rows": rows, "weights": hashlib.sha256(state).hexdigest()})
+        seen.append({"rows": rows, "weights": hashlib.sha256(state).hexdigest(), "skipped": module.skipped})
 
 usual = run.run_callbacks
 run.run_callbacks = lambda *arguments: [Note(), *usual(*arguments)]
@@ -53,15 +57,16 @@ with open(f"{sys.argv[2]}/rank{os.environ.get('RANK', '0')}.json", "w") as file:
 """
 
 
-def start(tmp_path: Path, tree: dict, processes: int, name: str) -> list[list[dict]]:
-    """What each process noted."""
+def start(tmp_path: Path, tree: dict, processes: int, name: str, poison: str = "") -> list[list[dict]]:
+    """What each process noted. poison: "RANK STEP", whose batch holds a NaN."""
     (tmp_path / "driver.py").write_text(DRIVER)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tree))
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = [sys.executable, *launch, str(tmp_path / "driver.py"), str(tmp_path / "tiny.yaml"), str(tmp_path / name)]
-    environment = {**os.environ, **SLURM, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **SLURM, "OMP_NUM_THREADS": "1", "POISON": poison}
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("the step is skipped, 1 so far") == bool(poison)
     assert done.stdout.count(f"over {processes} process(es), {4 // processes} in each") == 1
     return [json.loads((tmp_path / name / f"rank{r}.json").read_text()) for r in range(processes)]
 
@@ -81,8 +86,30 @@ def test_two_processes_see_the_data_of_one_once_and_keep_the_same_weights(tiny_p
         assert len(set(whole)) == 4
 
 
+@pytest.mark.parametrize("step", [1, 4])  # the codebooks start at step 3
+def test_all_processes_skip_a_step_that_one_of_them_can_not_take(tiny_pack, tmp_path, step):
+    first, second = start(tmp_path, tiny_tree(tiny_pack), 2, "two", poison=f"1 {step}")
+    weights = [note["weights"] for note in first]
+    assert weights == [note["weights"] for note in second]
+    assert [note["skipped"] for note in first] == [note["skipped"] for note in second] == [0] * step + [1] * (6 - step)
+    assert weights[step] == weights[step - 1]
+    assert len(set(weights)) == 5
+
+
 def hash_of(row: torch.Tensor) -> str:
     return hashlib.sha256(row.numpy().tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("value", ["", "one"])
+def test_ranks_that_are_no_numbers_do_not_stop_a_run(tiny_pack, tmp_path, value):
+    """A job's script may export them empty, and Lightning reads them as it is imported."""
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_tree(tiny_pack, max_steps=1)))
+    names = [*SLURM, "RANK", "LOCAL_RANK", "WORLD_SIZE", "JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK"]
+    command = [sys.executable, "-m", "audiovq", "train", str(tmp_path / "tiny.yaml"), "--exp", str(tmp_path / "exp")]
+    environment = {**os.environ, **dict.fromkeys(names, value)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "exp" / "trained.json").exists()
 
 
 class Died(Exception):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiovq.cli.prior.coder import CODERS, fit_coder, warn_if_worse
 from audiovq.cli.prior.codes import FOLDER, INPUT, KINDS, OUTPUT, codes_options, given_spec, read_labels, read_like
 from audiovq.cli.prior.sample import sample
 from audiovq.cli.shared.options import THREADS, set_threads
@@ -34,8 +35,9 @@ prior.add_command(sample)
 
 @prior.command()
 @click.argument("codes", metavar="CODES...", nargs=-1, required=True)
-@click.option("--kind", type=click.Choice(KINDS), required=True)
-@click.option("--out", type=FOLDER, required=True, help="Folder of the prior.")
+@click.option("--kind", type=click.Choice(KINDS), help="What to fit, or --coder.")
+@click.option("--coder", type=click.Choice(CODERS), help="An integer coder for .codes files, instead of a --kind.")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the prior; a model folder for a coder.")
 @click.option("--valid", multiple=True, metavar="CODES", help="Held-out codes; without, every tenth item of CODES.")
 @click.option("--codec", help="Whose codes arrays and archives hold: a bundled name, a model folder or a hub id.")
 @click.option("--codebook-sizes", metavar="K,K,...", help="Of each level of arrays and archives, instead of --codec.")
@@ -54,7 +56,8 @@ prior.add_command(sample)
 @codes_options
 def fit(
     codes: tuple[str, ...],
-    kind: str,
+    kind: str | None,
+    coder: str | None,
     out: Path,
     valid: tuple[str, ...],
     codec: str | None,
@@ -72,11 +75,14 @@ def fit(
     labels: Path | None,
     allow_mismatch: bool,
 ) -> None:
-    """Fit a prior of a KIND to codes and leave it in --out.
+    """Fit a prior of a KIND to codes and leave it in --out, or a coder.
 
     uniform, unigram, bigram and trigram are counted; wavenet, pixelcnn (grids) and transformer are trained, and go on
-    where they stopped when run again.
+    where they stopped when run again. A coder, which .codes files are made smaller with, is fitted in one go and left
+    in --out as coder.tables.safetensors or coder.learned.safetensors; its -o has no prefix, as in -o steps=500.
     """
+    if (kind is None) == (coder is None):
+        raise click.UsageError("give either --kind or --coder")
     from audiovq.prior import COUNTED, NETWORKS, NGramPrior, PriorConfig
     from audiovq.prior.collection import read_collection
 
@@ -92,6 +98,12 @@ def fit(
     else:
         items, held_out = _split(collection)
     spec = collection.spec
+    if coder is not None:
+        if by_label:
+            raise click.UsageError("a coder takes no --by-label")
+        fit_coder(coder, spec, items, held_out, out, config, overrides, device=device, force=force)
+        return
+    assert kind is not None
     if by_label:
         spec = spec.model_copy(update={"labels": _labels(items)})
     from audiovq.train.prior.run import refuse_finished, train_prior
@@ -107,7 +119,9 @@ def fit(
         _as_config(PriorConfig, spec, kind)
         fitted = train_prior(experiment, spec, items, held_out, out, resume=resume, device=device)
     click.echo(f"{out}: {kind}, {fitted.num_parameters():,} parameters")
-    click.echo(_line(_score(fitted, held_out, "held out")))
+    scored = _score(fitted, held_out, "held out")
+    click.echo(_line(scored))
+    warn_if_worse(kind, scored.bits_per_code, spec, items, held_out)
 
 
 @prior.command()

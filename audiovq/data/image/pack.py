@@ -1,13 +1,14 @@
 """Packed images on disk: one memory-mapped array of images of one size, with names, classes and the options used.
 
-`images.npy` is uint8 `[N, C, H, W]`, `index.tsv` has a line for each image (name, class or nothing), and `meta.json`
-has the rest.
+`images.npy` is uint8 `[N, C, H, W]`, `index.tsv` has a line for each image (name, class or nothing, checksum of its
+pixels), and `meta.json` has the rest.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,8 @@ class ImagePack:
     """Images of one size.
 
     Attributes:
-        images: uint8 `[N, C, H, W]`; of a pack or a .npy file, mapped from disk and read-only.
+        images: uint8 `[N, C, H, W]`; of a pack or a .npy file, mapped from disk and read-only. What is read of a pack
+            (`images[5]`, `images[:64]`) is compared with its checksums the first time; BadDataError if it is damaged.
         names: one of each image, unique.
         labels: the class of each image, or None if no image has one.
         lossy: some came from JPEG or lossy WebP files. Bits/dim of such images are lower than those of the originals
@@ -82,7 +84,7 @@ class ImagePack:
             with open_arrays(path / IMAGES) as images:  # mapped: what is in it is read later
                 pass
             rows = [line.split("\t") for line in (path / INDEX).read_text("utf-8").split("\n")[:-1]]
-            names, labels = [row[0] for row in rows], [row[1] for row in rows]
+            names, labels, checksums = ([row[column] for row in rows] for column in range(3))
         except (OSError, ValueError, IndexError, BadDataError) as error:
             raise BadDataError(f"{path}: the pack is damaged ({error}); pack it again") from None
         if not isinstance(images, np.ndarray):
@@ -92,7 +94,50 @@ class ImagePack:
                 f"{path}: {IMAGES} holds {images.dtype} {images.shape}, {META} and {INDEX} say"
                 f" uint8 {(len(rows), *meta['shape'])}; pack it again"
             )
-        return cls(images, names, labels if any(labels) else None, meta["lossy"], meta["source"])
+        checked = CheckedImages(images, names, checksums, path)
+        return cls(checked, names, labels if any(labels) else None, meta["lossy"], meta["source"])
+
+
+class CheckedImages(np.ndarray[Any, np.dtype[np.uint8]]):
+    """Mapped images whose checksums are compared when an image is taken out for the first time; plain arrays come out.
+
+    Args:
+        images: uint8 `[N, C, H, W]`.
+        names, checksums: of each image.
+        path: of the pack, for the message.
+    """
+
+    _names: list[str]
+    _checksums: list[str] | None
+    _path: Path
+    _whole: NDArray[np.bool_]  # those whose checksum was right
+
+    def __new__(cls, images: NDArray[np.uint8], names: list[str], checksums: list[str], path: Path) -> CheckedImages:
+        checked = images.view(cls)
+        checked._names, checked._checksums, checked._path = names, checksums, path
+        checked._whole = np.zeros(len(images), bool)
+        return checked
+
+    def __array_finalize__(self, source: Any) -> None:
+        """What is derived from them has no checksums."""
+        self._checksums = None
+
+    def __getitem__(self, key: Any) -> Any:
+        plain = np.asarray(self)
+        if self._checksums is not None:
+            first = key[0] if isinstance(key, tuple) and key else key
+            numbers = np.atleast_1d(np.arange(len(plain))[... if first is None else first])
+            for number in numbers[~self._whole[numbers]]:
+                if checksum(plain[number]) != self._checksums[number]:
+                    what = f"the pixels of image {self._names[number]} are damaged (its checksum is another)"
+                    raise BadDataError(f"{self._path / IMAGES}: {what}; pack it again")
+                self._whole[number] = True
+        return plain[key]
+
+
+def checksum(pixels: NDArray[np.uint8]) -> str:
+    """CRC-32 of an image, 8 hexadecimal digits."""
+    return f"{zlib.crc32(np.ascontiguousarray(pixels).data):08x}"
 
 
 def write_pack(folder: str | Path, images: Iterable[NamedImage], *, source: str, force: bool = False) -> ImagePack:
@@ -108,7 +153,7 @@ def write_pack(folder: str | Path, images: Iterable[NamedImage], *, source: str,
             writer = _Writer(pixels)
             for image in images:
                 writer.add(image)
-                index.write(f"{image.name}\t{image.label or ''}\n")
+                index.write(f"{image.name}\t{image.label or ''}\t{checksum(image.pixels)}\n")
             writer.finish(source)
         meta = {
             "format": FORMAT,

@@ -161,13 +161,7 @@ def check_audio(
     utterances = list(utterances)
     wavs = tables["wav.scp"]
     listing = tables.get("segments", wavs)
-    sounds: dict[str, Sound | str] = {}
-    for u in utterances:
-        if u.recording_id not in sounds:
-            try:
-                sounds[u.recording_id] = check_recording(u.recording)
-            except AudioVQError as error:
-                sounds[u.recording_id] = str(error)
+    sounds, remarks = _open_recordings(utterances)
     problems = _said_once({wavs.at(name): error for name, error in sounds.items() if isinstance(error, str)})
     if one_rate:
         problems += _rate_problems(wavs, {n: s.rate for n, s in sounds.items() if isinstance(s, Sound)})
@@ -182,10 +176,8 @@ def check_audio(
             problems.append(f"{listing.at(u.id)}: {unreadable[u.id]}")
             continue
         problems += _length_problems(u, sound, tables)
-        if u.is_pipe:  # it ran once; packing will say
-            continue
         try:
-            remark = mixdown_remark(u.read()[0])
+            remark = remarks[u.id] if u.id in remarks else mixdown_remark(u.read()[0])
         except BadAudioError as error:
             unreadable[u.id] = str(error)
             problems.append(f"{listing.at(u.id)}: {error}")
@@ -193,6 +185,27 @@ def check_audio(
         if remark:
             warnings.warn(f"{listing.at(u.id)}: {u.id} {remark}", stacklevel=2)
     return problems, unreadable
+
+
+def _open_recordings(utterances: Iterable[Utterance]) -> tuple[dict[str, Sound | str], dict[str, str | None]]:
+    """By recording, its facts or why it can't be read; by utterance of one read whole, what is odd about its sound."""
+    parts: dict[str, list[Utterance]] = {}
+    for u in utterances:
+        parts.setdefault(u.recording_id, []).append(u)
+    sounds: dict[str, Sound | str] = {}
+    remarks: dict[str, str | None] = {}
+    for name, own in parts.items():
+        try:
+            sound, waveform = check_recording(own[0].recording)
+        except AudioVQError as error:
+            sounds[name] = str(error)
+            continue
+        sounds[name] = sound
+        if waveform is not None:  # here and now: a command runs once
+            for u in own:
+                first, last = sample_range(u.start, u.end, sound.rate)
+                remarks[u.id] = mixdown_remark(waveform[:, first:last])
+    return sounds, remarks
 
 
 def _said_once(errors: Mapping[str, str]) -> list[str]:

@@ -80,19 +80,22 @@ def sound_of(recording: str, *, allow_short: bool = False) -> Sound:
         return Sound(sound.rate, sound.count() if sound.num_samples is None else sound.num_samples)
 
 
-def check_recording(recording: str) -> Sound:
+def check_recording(recording: str) -> tuple[Sound, NDArray[np.float32] | None]:
     """As `sound_of`, but the samples are counted, not believed: all is decoded where sizes don't tell the same.
 
-    Raises BadAudioError, also for a recording without samples.
+    With the waveform of what has to be read whole, a command's that runs once. Raises BadAudioError, also for a
+    recording without samples.
     """
+    waveform = None
     if is_seekable(recording):
         with open_audio(recording) as file:
             sound = Sound(file.rate, file.count())
     else:
-        sound = sound_of(recording)
+        waveform, rate = read_recording(recording)
+        sound = Sound(rate, waveform.shape[1])
     if not sound.num_samples:
         raise BadAudioError(f"{recording}: holds no samples; leave it out")
-    return sound
+    return sound, waveform
 
 
 def _check_segment(recording: str, start: float, end: float | None, seconds: float, allow_short: bool) -> None:

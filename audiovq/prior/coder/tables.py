@@ -2,7 +2,7 @@
 
 The context of the first level is its code one frame before, that of any other level the code of the level above in the
 same frame. A table of K x K counts would be large and mostly empty, so it is fitted as a softmax of low rank: the
-logits of row i are output . context[i] + bias, in int8 with some 16 to 32 columns (the log-bilinear model of Mnih and
+logits of row i are output . context[i] + bias, in int8 with 16 columns or fewer (the log-bilinear model of Mnih and
 Hinton 2007 with one word of context). They are expanded to frequencies row by row, when a row is first used.
 """
 

@@ -9,7 +9,9 @@ import pytest
 import soundfile
 
 from audiovq.bitstream import read_codes
+from audiovq.bitstream.coder import Coding
 from audiovq.data.audio import write_audio
+from audiovq.prior.coder import coder_file, load_coders, read_metadata
 
 SMALL = ["-o", "prior.channels=8", "-o", "prior.gate_channels=8", "-o", "prior.skip_channels=8", "-o",
          "prior.layers_per_cycle=2", "-o", "train.max_steps=4", "-o", "train.valid_every=2"]  # fmt: skip
@@ -114,3 +116,41 @@ def test_mistakes_get_one_line(run, tmp_path, monkeypatch, arguments, code, mess
     done = run("prior", *arguments)
     assert done.exit_code == code
     assert message in done.stderr
+
+
+def test_coders_are_fitted_and_say_what_they_cost(tmp_path, run, codes):
+    done = run("prior", "fit", "--coder", "tables", "--out", tmp_path / "m", codes)
+    assert done.exit_code == 0, done.stderr
+    assert "fingerprint" in done.stdout
+    assert "less than packed" in done.stdout
+    done = run("prior", "fit", "--coder", "tables", "--out", tmp_path / "m", codes)
+    assert done.exit_code == 1
+    assert "exists" in done.stderr
+    options = ["-o", "steps=2", "-o", "state=8", "-o", "batch_size=1"]
+    done = run("prior", "fit", "--coder", "learned", "--out", tmp_path / "m", *options, codes, codes)
+    assert done.exit_code == 0, done.stderr
+    assert "warning: learned costs" in done.stderr  # after two steps it knows less than counts do
+    assert set(load_coders(tmp_path / "m")) == {Coding.TABLES, Coding.LEARNED}
+    assert read_metadata(coder_file(tmp_path / "m", Coding.LEARNED))["model"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ([], "either"),
+        (["--coder", "tables", "--kind", "bigram"], "either"),
+        (["--coder", "tables", "-o", "steps=2"], "take no"),
+        (["--coder", "tables", "--by-label"], "--by-label"),
+    ],
+)
+def test_options_of_coders_that_contradict_are_refused(tmp_path, run, codes, options, word):
+    done = run("prior", "fit", *options, "--out", tmp_path / "m", codes)
+    assert done.exit_code == 2
+    assert word in done.stderr
+    assert not list((tmp_path).glob("m/*"))
+
+
+def test_a_network_that_saw_too_little_is_told(tmp_path, run, codes):
+    done = run("prior", "fit", "--kind", "wavenet", "--out", tmp_path / "p", *SMALL, codes)
+    assert done.exit_code == 0, done.stderr
+    assert "warning: wavenet costs" in done.stderr

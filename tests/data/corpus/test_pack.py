@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -369,11 +370,26 @@ def test_odd_utterances_are_named_by_pack_and_by_validation(tmp_path: Path):
         assert corpus.remarks.keys() == words.keys()
         assert all(word in corpus.remarks[name] for name, word in words.items())
         assert len([w for w in told if ": utterance a-" in str(w.message)]) == len(words)
-    with pytest.warns(UserWarning, match=r"scp:\d: a-cancels has channels that cancel") as told:
+    piped = tuple(replace(u, recording=f"echo >> {tmp_path}/runs; cat {u.recording} |") for u in utterances)
+    DataDir(piped).write(tmp_path / "piped")
+    for data in ("data", "piped"):
+        with pytest.warns(UserWarning, match=r"scp:\d: a-cancels has channels that cancel") as told:
+            assert validate(tmp_path / data, audio=True) == []
+        said = [str(w.message) for w in told]
+        assert all(any(f": {name} " in line and word in line for line in said) for name, word in words.items())
+        assert len(said) == len(words)
+    assert (tmp_path / "runs").read_text().count("\n") == len(piped)  # each command ran once
+
+
+def test_a_silent_segment_of_a_command_is_named_by_validation(tmp_path: Path):
+    loud = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    soundfile.write(tmp_path / "r.wav", np.concatenate([loud, np.zeros(16000), loud]), 16000)
+    command = f"cat {tmp_path}/r.wav |"
+    cuts = [Utterance(f"a-{n}", "a", command, n, n + 1, recording_id="r") for n in range(3)]
+    DataDir(tuple(cuts)).write(tmp_path / "data")
+    with pytest.warns(UserWarning, match=r"segments:2: a-1 is silent") as told:
         assert validate(tmp_path / "data", audio=True) == []
-    said = [str(w.message) for w in told]
-    assert all(any(f": {name} " in line and word in line for line in said) for name, word in words.items())
-    assert len(said) == len(words)
+    assert len(told) == 1
 
 
 def test_a_full_disk_is_named_with_the_pack(make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -24,7 +24,7 @@ def test_pack_gives_back_what_was_written(tmp_path):
     write_pack(tmp_path / "out", iter(made), source="here")
     opened = open_images(tmp_path / "out")
     assert np.array_equal(opened.images, np.stack([p.pixels for p in made]))
-    assert isinstance(opened.images, np.memmap)
+    assert isinstance(opened.images.base, np.memmap)
     assert opened.names == [p.name for p in made]
     assert opened.labels == [p.label for p in made]
     assert (opened.classes, opened.lossy, opened.source, len(opened)) == (["cat", "dog"], True, "here", 12)
@@ -155,3 +155,28 @@ def test_duplicates_are_found_across_packs(tmp_path):
     larger = write_pack(tmp_path / "larger", [image("a", side=5)], source="x")
     with pytest.raises(BadDataError, match="can't be the same"):
         duplicates(train, larger)
+
+
+def test_pixels_that_rot_are_refused_where_they_are_read(tmp_path):
+    """A flipped bit on disk would otherwise be trained on."""
+    folder = tmp_path / "a"
+    write_pack(folder, [image(name, seed=seed) for seed, name in enumerate("abcd")], source="x")
+    content = bytearray((folder / "images.npy").read_bytes())
+    content[-5] ^= 1  # in the last image
+    (folder / "images.npy").write_bytes(content)
+    for read in (
+        lambda images: images[3],
+        lambda images: images[-1],
+        lambda images: images[2:],
+        lambda images: images[[0, 3]],
+        lambda images: images[:, :1],
+        lambda images: list(images),
+        lambda images: images[...],
+    ):
+        with pytest.raises(BadDataError, match=r"images\.npy: the pixels of image d are damaged .*pack it again"):
+            read(ImagePack.open(folder).images)
+    images = ImagePack.open(folder).images
+    assert np.array_equal(images[:3], np.stack([image(name, seed=seed).pixels for seed, name in enumerate("abc")]))
+    assert type(images[0]) is np.ndarray or isinstance(images[0], np.memmap)
+    with pytest.raises(BadDataError, match="image d"):
+        list(ImagePack.open(folder).named_images())
