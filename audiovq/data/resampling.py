@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Waveform = NDArray[np.float32]
 
-_BLOCK_VALUES = 1 << 20  # samples of all channels that are made at once
+_BLOCK_VALUES = 1 << 18  # samples of all channels that are made at once
 _MOST_AT_ONCE = 16  # times a rate; for more, soxr holds up to half a MB of each channel
 _REACH = 256  # soxr HQ's filters reach about 110 samples of the lower rate to either side; farther ends don't matter
 
@@ -61,12 +61,14 @@ class Resampler:
         left = -(-self._taken * self._rate_out // self._rate_in) - self._given
         if self._stages:
             # soxr rounds the length; silence at the end makes it at least as long as wanted
-            silence = np.zeros((2 + 2 * self._rate_in // self._rate_out, self._channels), np.float32)
-            for block in self._run(self._stages, silence, last=True):
-                wanted = block[:, :left]
-                left -= wanted.shape[1]
-                if wanted.shape[1]:
-                    yield wanted
+            missing, step = 2 + 2 * self._rate_in // self._rate_out, self._stages[0].step
+            silence = np.zeros((min(missing, step), self._channels), np.float32)
+            for start in range(0, missing, step):
+                for block in self._run(self._stages, silence[: missing - start], last=start + step >= missing):
+                    wanted = block[:, :left]
+                    left -= wanted.shape[1]
+                    if wanted.shape[1]:
+                        yield wanted
             self._stages = []
         assert not left, f"{left} samples were not made"
 

@@ -126,3 +126,19 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     command = [sys.executable, "-c", PEAK, str(tmp_path / "short"), str(tmp_path / "long")]
     short, long = map(float, subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
     assert long - short < 10
+
+
+@pytest.mark.slow
+def test_three_hours_give_the_codes_of_the_whole_and_all_their_samples(codec, tmp_path):
+    minute = 0.2 * sound(60.0)
+    with soundfile.SoundFile(tmp_path / "a.wav", "w", RATE, 1, "PCM_16") as file:
+        for k in range(180):
+            file.write(np.roll(minute[0], 1000 * k))
+    encode_file(codec, tmp_path / "a.wav", tmp_path / "a.codes")
+    whole = codec.encode(*read_audio(tmp_path / "a.wav"))
+    np.testing.assert_array_equal(read_codes(tmp_path / "a.codes")[1], whole.codes)
+    decode_file(codec, tmp_path / "a.codes", tmp_path / "b.wav")
+    assert soundfile.info(tmp_path / "b.wav").frames == 180 * 60 * RATE
+    last, _ = read_audio(tmp_path / "b.wav", start=179 * 60 * RATE)
+    part = codec.decode(tmp_path / "a.codes", start=179 * 60.0)
+    np.testing.assert_allclose(part, last, atol=1.1 / 32768)

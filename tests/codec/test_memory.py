@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from audiovq.bitstream import write_codes
-from audiovq.codec import Codec, FrameSource
+from audiovq.codec import Codec, FrameSource, decode_file
 from audiovq.codec.codec import BLOCK_SECONDS
 from audiovq.errors import AudioVQError, BadCodesError
 
@@ -36,6 +39,52 @@ def peak_mb(call) -> float:
 def test_a_low_rate_takes_no_more_memory_than_its_codes(codec):
     waveform = np.random.default_rng(0).standard_normal((1, 2000)).astype(np.float32)
     assert peak_mb(lambda: codec.encode(waveform, 1)) < 30  # 2000 s: 128 MB at the model's rate
+
+
+# rate, channels, seconds: the sound at the model's rate takes 64 MB and more as floats, but for the last
+SHAPES = [(768_000, 1, 1000), (8, 1, 1000), (1, 1, 1000), (16_000, 255, 4), (100, 255, 4), (768_000, 255, 0.5)]
+
+
+def write_shape(codec: Codec, path: Path, rate: int, channels: int, seconds: float) -> None:
+    """A `.codes` file of any codes; of the higher rates, as many samples as the same at 16 kHz has."""
+    num_samples = max(1, round(min(rate, 16_000) * seconds))
+    header = codec.header(num_samples, 1, sample_rate=rate, channels=channels)
+    size = header.codebook_sizes[0]
+    codes = np.random.default_rng(0).integers(0, size, (channels, 1, header.frames_for(num_samples)))
+    write_codes(path, header, codes, force=True)
+
+
+@pytest.mark.parametrize(("rate", "channels", "seconds"), SHAPES, ids=str)
+def test_decoding_takes_little_memory_whatever_the_shape(codec, tmp_path, rate, channels, seconds):
+    write_shape(codec, tmp_path / "a.codes", rate, channels, seconds)
+    with open(os.devnull, "wb") as nowhere:
+        assert peak_mb(lambda: decode_file(codec, tmp_path / "a.codes", nowhere)) < 32
+
+
+GROWTH = """
+import os, sys
+from pathlib import Path
+from audiovq.codec import decode_file
+from tests.codec.conftest import FAST, make_codec
+from tests.codec.test_files import peak_mb
+from tests.codec.test_memory import SHAPES, write_shape
+codec, path = make_codec(FAST), Path(sys.argv[1])
+with open(os.devnull, "wb") as nowhere:
+    for shape in [(16_000, 1, 20), *SHAPES]:  # the first takes what any sound takes, once
+        write_shape(codec, path, *shape)
+        before = peak_mb()
+        decode_file(codec, path, nowhere)
+        print(peak_mb() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for its memory")
+def test_decoding_takes_little_memory_of_libraries_too(tmp_path):
+    command = [sys.executable, "-c", GROWTH, str(tmp_path / "a.codes")]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    growth = zip(SHAPES, map(float, done.stdout.split()[1:]), strict=True)
+    # soxr alone holds up to 0.4 MB of each channel for a change of rate by 100 and more
+    assert all(mb < (64 if channels == 1 else 160) for (_, channels, _), mb in growth), done.stdout
 
 
 def test_many_channels_are_coded_and_decoded_as_each_alone(codec):

@@ -229,8 +229,8 @@ def jobs_for(files: int | None, *, jobs: int | None, threads: int | None, device
 
     Raises UsageError for several jobs where there can't be any.
     """
-    if (jobs or 1) > 1 and not CAN_FORK:
-        raise click.UsageError("--jobs beyond 1 needs Linux")
+    if (jobs or 1) > 1 and not (CAN_FORK and device == "cpu"):
+        raise click.UsageError("--jobs beyond 1 needs Linux and --device cpu")
     if (jobs or 1) > 1 and (threads or 1) > 1:
         raise click.UsageError("each of several --jobs has one thread; leave --threads out")
     most = files if files is not None else jobs or cores()

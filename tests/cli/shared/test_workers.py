@@ -11,6 +11,7 @@ import time
 import warnings
 from pathlib import Path
 
+import click
 import pytest
 
 from audiovq.cli.shared.batch import cores, jobs_for
@@ -171,3 +172,6 @@ def test_how_many_processes_there_are(monkeypatch):
     assert jobs_for(100, **given | {"device": "cuda"}) == 1
     assert [jobs_for(files, **given | {"jobs": 6}) for files in (1, 100, None)] == [1, 6, 6]
     assert cores() >= 1
+    for wrong in ({"device": "cuda"}, {"threads": 2}):
+        with pytest.raises(click.UsageError):
+            jobs_for(100, **given | {"jobs": 2} | wrong)
