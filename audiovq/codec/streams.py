@@ -18,8 +18,7 @@ from torch import Tensor
 from audiovq.bitstream import AudioHeader, CodesReader, CodesWriter, as_audio
 from audiovq.bitstream.packet import END, END_BYTES
 from audiovq.codec.checks import checked_waveform
-from audiovq.codec.code_streams import CodesStream, SoundStream
-from audiovq.codec.conceal import Codes
+from audiovq.codec.code_streams import Codes, CodesStream, SoundStream
 from audiovq.codec.loudness import factor
 from audiovq.codec.sound import Waveform
 from audiovq.data.resampling import Resampler, resampling_delay
