@@ -20,7 +20,8 @@ import numpy as np
 from audiovq import Codec
 from audiovq.bitstream.coder import PacketCoder
 from audiovq.bitstream.packing import bit_width, packed_size
-from audiovq.data.audio import read_audio, resample
+from audiovq.data.audio import read_audio
+from audiovq.data.resampling import resample
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.walk import walk
 from audiovq.errors import BadAudioError
