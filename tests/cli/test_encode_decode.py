@@ -169,7 +169,9 @@ def test_the_wrong_model_is_refused_unless_allowed(run, codes, other_model, tmp_
     assert allowed.exit_code == 0, allowed.stderr
 
 
-def test_damaged_files_are_refused_or_concealed(run, codes, tmp_path):
+def test_damaged_files_are_refused_or_concealed(run, wav, codes, model, tmp_path):
+    seconds = run("encode", wav, codes, "--model", model, "--packet-seconds", 1, "--force", "-q")
+    assert seconds.exit_code == 0
     data = bytearray(codes.read_bytes())
     data[-10] ^= 4
     codes.write_bytes(data)

@@ -14,7 +14,7 @@ from audiovq.modelfolder import read_model
 @pytest.fixture
 def codes(run, wav, model):
     path = wav.with_name("in.codes")
-    assert run("encode", wav, path, "--model", model, "--normalize", "-q").exit_code == 0
+    assert run("encode", wav, path, "--model", model, "--normalize", "--packet-seconds", 1, "-q").exit_code == 0
     return path
 
 
