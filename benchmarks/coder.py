@@ -21,8 +21,8 @@ from audiovq import Codec
 from audiovq.bitstream.coder import PacketCoder
 from audiovq.bitstream.packing import bit_width, packed_size
 from audiovq.data.audio import read_audio
-from audiovq.data.resampling import resample
 from audiovq.data.corpus.packed import PackedCorpus
+from audiovq.data.resampling import resample
 from audiovq.data.walk import walk
 from audiovq.errors import BadAudioError
 from audiovq.modelfolder import resolve_model

@@ -24,6 +24,8 @@ COMMANDS = {
     "convert": ("audiovq.cli.convert", "convert", "Say it again with another speaker's voice."),
     "inspect": ("audiovq.cli.inspect", "inspect", "Show what a .codes file or a model holds."),
     "verify": ("audiovq.cli.inspect", "verify", "Check every packet of a .codes file."),
+    "cut": ("audiovq.cli.cut", "cut", "Copy a part of a .codes file."),
+    "cat": ("audiovq.cli.cut", "cat", "Join .codes files."),
     "models": ("audiovq.cli.models", "models", "List the bundled models."),
     "demo": ("audiovq.cli.demo", "demo", "Encode and decode a sample; print sizes and speeds."),
     "data": ("audiovq.cli.data", "data", "Check, mend, cut up, join and pack data directories."),

@@ -1,4 +1,4 @@
-"""A reader of `.codes` files after docs/codes-format.md, as somebody else would write it: nothing of audiovq is used."""
+"""A reader of `.codes` files after docs/codes-format.md, as others would write it: nothing of audiovq is used."""
 
 import zlib
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """From a trained decoder with a source to the model that is released: sharpening, evenness of its noise, levels.
 
-    local/finish.py MODEL DATA OUT --mean-with OTHER --share 0.25 --sharpening 0.2 --evenness 0.5 --tolerance-db 1.0 --tilt-db 2
+    local/finish.py MODEL DATA OUT --mean-with OTHER --share 0.25 --sharpening 0.2 --evenness 0.5
+        --tolerance-db 1.0 --tilt-db 2
 
 A sharpened envelope, and a decoder that is not sure of what it says, are softer than the recording in some bands, the
 more so the fewer levels of codes it is given. For each number of levels, what the mean power about a bin lacks over the
