@@ -1,25 +1,27 @@
 """What the integer coders of a model save and cost: kbit/s of whole files, and times beside those of the packed file.
 
-    python benchmarks/coder.py WAV|PACK [--model speech-16k] [--seconds 60 4] [--packet-seconds 5] [--rounds 3]
+    python benchmarks/coder.py WAV|PACK [--model speech-16k] [--seconds 60 4] [--packet-seconds 4.8] [--rounds 3]
         [--json FILE]
 
 The sound, of a folder of recordings or of a pack (`audiovq data pack`), is joined and cut into files of so many
-seconds. Each file costs a header of 40 bytes, and each of its packets a frame of 5 bytes. Coding and
-decoding are timed on one core, the packed file's time is that of the codec's encoder and default decoder.
+seconds. Bytes are those of whole `.codes` files. Coding and decoding are timed on one core, the packed file's time is
+that of the codec's encoder and default decoder.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import harness  # before torch: it sets the number of threads
 import numpy as np
 
 from audiovq import Codec
-from audiovq.bitstream.coder import PacketCoder
-from audiovq.bitstream.packing import bit_width, packed_size
+from audiovq.bitstream import PacketCoder, write_codes
+from audiovq.codec import EncodedAudio
 from audiovq.data.audio import read_audio
 from audiovq.data.corpus.packed import PackedCorpus
 from audiovq.data.resampling import resample
@@ -28,7 +30,7 @@ from audiovq.errors import BadAudioError
 from audiovq.modelfolder import resolve_model
 from audiovq.prior.coder import load_coders
 
-HEADER_BYTES, FRAMING_BYTES, TIMED_SECONDS = 40, 5, 5.0
+TIMED_SECONDS = 5.0
 
 
 def sound_of(place: Path, rate: int) -> np.ndarray:
@@ -40,14 +42,10 @@ def sound_of(place: Path, rate: int) -> np.ndarray:
     return np.concatenate([resample(*read_audio(file), rate)[0] for file in files])
 
 
-def bytes_of(coder: PacketCoder | None, codes: np.ndarray, sizes: Sequence[int], frames: int) -> int:
-    """Of one file of codes `[Q, F]` in packets of so many frames."""
-    total = HEADER_BYTES
-    for start in range(0, codes.shape[1], frames):
-        packet = codes[None, :, start : start + frames]
-        packed = packed_size([bit_width(size) for size in sizes], packet.shape[2])
-        total += FRAMING_BYTES + (packed if coder is None else len(coder.encode(packet)))
-    return total
+def bytes_of(encoded: EncodedAudio, coder: PacketCoder | None) -> int:
+    """Of one file."""
+    header = encoded.header if coder is None else encoded.header.coded_by(coder)
+    return write_codes(io.BytesIO(), header, encoded.codes, coder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("sound", type=Path)
     parser.add_argument("--model", default="speech-16k")
     parser.add_argument("--seconds", type=float, nargs="+", default=[60.0, 4.0])
-    parser.add_argument("--packet-seconds", type=float, default=5.0)
+    parser.add_argument("--packet-seconds", type=float)
     harness.add_options(parser, rounds=3)
     options = parser.parse_args(arguments)
     harness.pin()
@@ -63,18 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     coders = load_coders(resolve_model(options.model))
     kinds: dict[str, PacketCoder | None] = {"packed": None} | {c.name.lower(): coders[c] for c in sorted(coders)}
     sound = sound_of(options.sound, codec.sample_rate)
-    frames = max(1, int(options.packet_seconds * codec.frame_rate))
+    how: dict[str, Any] = {"packet_seconds": options.packet_seconds, "coding": "packed"}
     rates, speeds = [], []
     for levels in range(1, codec.num_quantizers + 1):
-        sizes = codec.model.codebook_sizes[:levels]
         for seconds in options.seconds:
             length = int(seconds * codec.sample_rate)
             files = [sound[i : i + length] for i in range(0, len(sound), length)]
             files = [file for file in files if len(file) == length] or files
-            codes = [codec.encode(file, codec.sample_rate, num_quantizers=levels).codes[0] for file in files]
+            codes = [codec.encode(file, codec.sample_rate, num_quantizers=levels, **how) for file in files]
             total = sum(len(file) for file in files) / codec.sample_rate
             row: list[object] = [codec.bitrates[levels - 1] / 1e3, seconds, len(files)]
-            row += [8 * sum(bytes_of(c, own, sizes, frames) for own in codes) / total / 1e3 for c in kinds.values()]
+            row += [8 * sum(bytes_of(own, coder) for own in codes) / total / 1e3 for coder in kinds.values()]
             rates.append(row)
         part = sound[: int(TIMED_SECONDS * codec.sample_rate)]
         encoded = codec.encode(part, codec.sample_rate, num_quantizers=levels)
