@@ -128,7 +128,7 @@ class _Decoding:
 
         whole = not self._decoding["start"] and self._decoding["duration"] is None
         if whole and not isinstance(source, Path) and not isinstance(target, Path) and not source.seekable():
-            from audiovq.codec.live import decode_live
+            from audiovq.codec.files import decode_live
 
             return decode_live(self._start, self._coder_of, source, target, raw=self._raw, conceal=self._conceal)
         with FrameSource(source, conceal=self._conceal) as frames:

@@ -89,7 +89,7 @@ def encode(
     if raw and (entries is not None or os.path.isdir(source)):
         raise click.UsageError("--raw is for one file or standard input")
     from audiovq.codec import Codec, encode_file
-    from audiovq.codec.live import encode_live
+    from audiovq.codec.files import encode_live
     from audiovq.codec.streams import PACKET_SECONDS
 
     set_threads(threads)

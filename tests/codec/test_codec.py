@@ -326,7 +326,7 @@ def test_a_file_finds_a_bundled_model_by_the_name_of_its_folder(codec, tmp_path,
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "no-such-model", "m", "./m", "{}/m", "~/m", "../m"])
 def test_a_model_named_in_a_file_is_never_downloaded_nor_opened(codec, name, tmp_path, monkeypatch):
-    monkeypatch.setattr("audiovq.codec.codec.read_model", lambda *args: pytest.fail("looked for it elsewhere"))
+    monkeypatch.setattr("audiovq.codec.model.read_model", lambda *args: pytest.fail("looked for it elsewhere"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     codec.model.save_pretrained(tmp_path / "m")

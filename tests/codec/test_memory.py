@@ -15,7 +15,7 @@ import pytest
 
 from audiovq.bitstream import write_codes
 from audiovq.codec import Codec, FrameSource, decode_file
-from audiovq.codec.codec import BLOCK_SECONDS
+from audiovq.codec.model import BLOCK_SECONDS
 from audiovq.errors import AudioVQError, BadCodesError
 
 from .conftest import FAST, RATE, make_codec, sound
