@@ -90,7 +90,7 @@ class PacketWalk:
     def _next(self, conceal: bool) -> Packet | None:
         if self._passed_over:
             self._passed_over -= 1
-            return self._moved(self._step, None, "the length of a packet before it is damaged")
+            return self._moved(self._frames_lost(), None, "the length of a packet before it is damaged")
         frames = self._expected(self._index)
         if frames == 0 and not self._packets.counted:
             self._check_nothing_follows()
@@ -228,7 +228,7 @@ class PacketWalk:
         return True
 
     def _frames_lost(self) -> int:
-        """Of the packet that was passed over, after `_find_again`: its own number is not to be believed."""
+        """Of the next packet that is passed over, after `_find_again`: its own number is not to be believed."""
         frames = self._expected(self._index)
         if frames is not None:
             return frames

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audiovq.bitstream import AudioHeader, CodesReader
+from audiovq.bitstream import AudioHeader, CodesReader, Header, PacketCoder
 from audiovq.cli.shared.batch import input_file
 from audiovq.errors import BadCodesError
 from audiovq.prior.coder import coder_at_hand
@@ -31,8 +31,11 @@ def inspect(what: str, as_json: bool) -> None:
 @click.command()
 @click.argument("file", metavar="FILE.codes")
 def verify(file: str) -> None:
-    """Check every packet of a .codes file; - is standard input. Exit 1 if it is not as it was written."""
-    with CodesReader(input_file(file), coder_at_hand, on_damage="conceal") as reader:
+    """Check every packet of a .codes file; - is standard input. Exit 1 if it is not as it was written.
+
+    Entropy-coded files by a model that is not bundled have their checksums checked, and not their codes.
+    """
+    with CodesReader(input_file(file), _coder, on_damage="conceal") as reader:
         damaged = reader.verify()
         for packet in damaged:
             click.echo(f"{file}: packet {packet.index}, {packet.place}: {packet.reason}", err=True)
@@ -41,7 +44,15 @@ def verify(file: str) -> None:
         size = reader.header.length
         if isinstance(reader.header, AudioHeader):
             size = f"{(reader.num_samples or 0) / reader.header.sample_rate:.2f} s"
+        if reader.header.coder is not None and _coder(reader.header) is None:
+            size += f" by its checksums; its coder {reader.header.coder.hex()} is not at hand"
     click.echo(f"{file}: ok, {size}")
+
+
+def _coder(header: Header) -> PacketCoder | None:
+    """The coder of a file, None if the model at hand has another one."""
+    coder = coder_at_hand(header)
+    return coder if coder is not None and coder.fingerprint == header.coder else None
 
 
 def _describe(what: str) -> dict[str, Any]:

@@ -134,6 +134,19 @@ def test_concealing_in_a_pipe_never_gives_wrong_codes(small: File, pipe: Make) -
         np.testing.assert_array_equal(found[:, :, ~lost], small.codes[:, :, ~lost])
 
 
+def test_a_short_last_packet_that_is_lost_with_the_one_before_keeps_its_length(small: File, pipe: Make) -> None:
+    damaged = bytearray(small.data)
+    damaged[small.places[3] + small.is_stream] ^= 0x60  # of a coded file, a length
+    damaged[small.places[4] + 5] ^= 1
+    for source in (io.BytesIO(damaged), pipe(bytes(damaged))):
+        reader = CodesReader(source, small.coder, on_damage="conceal")
+        found = reader.read()
+        np.testing.assert_array_equal(found[:, :, :12], small.codes[:, :, :12])
+        assert (found[:, :, 12:] == -1).all()
+        assert found.shape == small.codes.shape
+        assert [(lost.start_frame, lost.stop_frame) for lost in reader.damaged] == [(12, 16), (16, 18)]
+
+
 def test_every_truncation_is_found_and_names_its_place(small: File, pipe: Make) -> None:
     body, header = small.places[0], small.header
     for length in range(len(small.data)):

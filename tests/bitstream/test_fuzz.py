@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import resource
 import time
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -20,7 +22,10 @@ from audiovq.errors import AudioVQError
 from audiovq.modelfolder import bundled_models
 from audiovq.prior.coder import load_coders
 
+from .conftest import Pipe
+
 CODERS = load_coders(bundled_models()["speech-16k"])
+TRACED = 20  # one file of so many has its memory traced
 SECONDS = 2.0  # for one file of 1 kB; the search for packets behind a damaged length is bounded (walk.py)
 
 
@@ -119,21 +124,47 @@ def read(data: bytes, conceal: bool) -> tuple[Header, np.ndarray]:
         return reader.header, reader.read()
 
 
+def read_otherwise(data: bytes, draw: random.Random) -> None:
+    """A pipe, a part of a file, its checks alone, or back and forth in it."""
+    start, way = draw.choice((0, 3, 21, 49, 2**40)), draw.randrange(5)
+    source: Any = Pipe(data) if way < 2 else io.BytesIO(data)
+    coder = None if way == 2 else lambda header: CODERS.get(header.coding)
+    with contextlib.suppress(AudioVQError), CodesReader(source, coder, on_damage="conceal") as reader:
+        match way:
+            case 0:
+                list(reader.packets())
+            case 1 | 3:
+                assert reader.read(start, start + 2).shape[2] <= 2
+            case 2:
+                reader.verify()
+            case 4:
+                reader.check_reach(start + 9)
+                reader.read(start)
+                reader.read(0, 1)
+
+
 def fuzz(count: int, seed: int) -> int:
     """Tries so many files; returns how many could be read."""
     originals, draw, readable = files(), random.Random(seed), 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(count):
+    for number in range(count):
         original, codes = draw.choice(originals)
         data, forged, conceal = mutated(original, draw), draw.random() < 0.5, draw.random() < 0.5
         data = mended(data) if forged else data
         began = time.process_time()
+        if number % TRACED == 0:  # which takes many times as long
+            tracemalloc.start()
         try:
+            read_otherwise(data, draw)
             header, found = read(data, conceal)
         except AudioVQError:
             continue
         finally:
             assert time.process_time() - began < SECONDS
+            if tracemalloc.is_tracing():
+                peak = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+                assert peak < 300_000 + 3_000 * len(data), data.hex()  # 128 codes a byte, twice, of 8 bytes
         readable += 1
         assert found.shape[:2] == (header.channels, header.num_quantizers)
         for level, size in enumerate(header.codebook_sizes):

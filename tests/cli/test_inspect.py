@@ -6,9 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from audiovq.modelfolder import read_model
+from audiovq.bitstream import AudioHeader, Coding, write_codes
+from audiovq.modelfolder import bundled_models, read_model
+from audiovq.prior.coder import load_coders
 
 
 @pytest.fixture
@@ -64,6 +67,23 @@ def test_verify_tells_a_whole_file_from_a_damaged_one(run, codes):
     assert "packet 2, 2.00 to 2.50 s" in damaged.stderr
     codes.write_bytes(data[:-30])
     assert "truncated" in run("verify", codes).stderr
+
+
+@pytest.mark.parametrize("model", ["speech-16k", "my-own"])
+def test_verify_without_the_coder_checks_the_checksums(run, tmp_path, model):
+    coder = load_coders(bundled_models()["speech-16k"])[Coding.TABLES]
+    coder.fingerprint = b"\1\2\3\4"
+    rates = {"sample_rate": 16000, "model_sample_rate": 16000, "hop_length": 320}
+    shape = {"channels": 1, "num_samples": 6400, "frames_per_packet": 9, "codebook_sizes": (1024,)}
+    header = AudioHeader(model=model, fingerprint=bytes(6), **rates, **shape)
+    path = tmp_path / "a.codes"
+    write_codes(path, header.coded_by(coder), np.zeros((1, 1, 20), int), coder)
+    ok = f"{path}: ok, 0.40 s by its checksums; its coder 01020304 is not at hand\n"
+    assert run("verify", path).stdout == ok
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert "packet 2, 0.36 to 0.40 s" in run("verify", path).stderr
 
 
 def test_models_lists_what_is_bundled(run, model, monkeypatch):

@@ -216,10 +216,11 @@ def test_what_is_no_file_is_refused_at_once(copied, name, kind):
         use(copied)
 
 
-def test_any_byte_of_the_weights_may_be_wrong(copied):
+@pytest.mark.parametrize("count", [60, pytest.param(2500, marks=pytest.mark.slow)])
+def test_any_byte_of_the_weights_may_be_wrong(copied, count):
     good = (copied / WEIGHTS).read_bytes()
     draw = random.Random(5)
-    for _ in range(60):
+    for _ in range(count):
         data = bytearray(good)
         for _ in range(draw.randint(1, 3)):
             data[draw.randrange(draw.choice((8, 400, len(data))))] = draw.randrange(256)

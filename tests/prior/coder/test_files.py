@@ -48,12 +48,13 @@ def test_fingerprints_depend_on_every_integer(coder):
     assert type(coder)(other).fingerprint != coder.fingerprint
 
 
-def test_damaged_files_are_refused_or_are_other_coders(tmp_path, coder):
+@pytest.mark.parametrize("count", [60, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_files_are_refused_or_are_other_coders(tmp_path, coder, count):
     file = tmp_path / "c"
     save_coder(coder, file, {})
     data = file.read_bytes()
     rng = np.random.default_rng(0)
-    for _ in range(60):
+    for _ in range(count):
         changed = bytearray(data)
         changed[int(rng.integers(0, min(len(data), 900)))] ^= int(rng.integers(1, 256))
         file.write_bytes(bytes(changed[: len(data) - int(rng.integers(0, 2))]))
